@@ -1,0 +1,5 @@
+"""miniconv: PyTorch's convolution rebuilt from scratch in Python."""
+
+from miniconv.problem import ConvProblem
+
+__all__ = ["ConvProblem"]
