@@ -1,5 +1,11 @@
-"""miniconv: PyTorch's convolution rebuilt from scratch in Python."""
+"""miniconv: PyTorch's convolution rebuilt from scratch in Python.
 
-from miniconv.problem import ConvProblem
+Three doors: ``miniconv.functional`` and ``miniconv.nn`` in place of torch's; ``miniconv.parity`` to judge any
+convolution; ``miniconv.reference`` and ``miniconv.algorithms`` to learn from. Importing miniconv imports neither torch
+nor anything heavy.
+"""
 
-__all__ = ["ConvProblem"]
+from miniconv.problem import ConvProblem, ReceptiveField
+from miniconv.summary import summary
+
+__all__ = ["ConvProblem", "ReceptiveField", "summary"]

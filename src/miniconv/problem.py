@@ -18,28 +18,25 @@ and a transposed one is the exact adjoint, so its output is the size of an input
 from __future__ import annotations
 
 import math
-import operator
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from miniconv.dtypes import DTYPES
+from miniconv.problem_text import format_problem, parse_fields
+from miniconv.rules import (
+    MEMORY_FORMATS,
+    Operand,
+    batched_shape,
+    check_bias_dtype,
+    check_dtypes,
+    check_rules,
+    integers,
+    padding_from_text,
+)
 
-__all__ = ["ConvProblem", "Operand", "ReceptiveField", "invalid_arguments"]
-
-INT64_MAX = 2**63 - 1
-MEMORY_FORMATS = ("contiguous", "channels_last")
-_DEFAULTS: Mapping[str, Any] = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
-
-
-class Operand(NamedTuple):
-    """The shape, dtype name and memory format of an input, weight or bias: all that validation needs of it."""
-
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-    memory_format: str = "contiguous"
+__all__ = ["ConvProblem", "Operand", "ReceptiveField"]
 
 
 class ReceptiveField(NamedTuple):
@@ -129,11 +126,19 @@ class ConvProblem:
                 f"out_channels={self.out_channels}, groups={self.groups}"
             )
         if min((self.batch or 0, self.in_channels, self.out_channels, *self.input_size, *self.kernel_size)) < 0:
-            raise RuntimeError(f"sizes cannot be negative, but got {self._fields()}")
-        _check_rules(
-            dims, self.batched_input_shape, self.weight_shape, (self.out_channels,) if self.bias else None,
-            self.stride, self.padding, self.dilation, self.output_padding, self.groups, self.transposed,
-        )  # fmt: skip
+            raise RuntimeError(f"sizes cannot be negative, but got {self}")
+        check_rules(
+            dims,
+            self.batched_input_shape,
+            self.weight_shape,
+            (self.out_channels,) if self.bias else None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.output_padding,
+            self.groups,
+            self.transposed,
+        )
 
     # ---- shapes -----------------------------------------------------------------------------------------------
 
@@ -280,32 +285,7 @@ class ConvProblem:
     # ---- text -------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        return " ".join([self.op, *self._fields()])
-
-    def _fields(self) -> list[str]:
-        """The words of the text after the operator's name; defaults are left out, except the dtype."""
-        def ints(values: Iterable[int]) -> str:
-            return "x".join(map(str, values))
-
-        words = [] if self.batch is None else [f"n{self.batch}"]
-        words += [f"c{self.in_channels}", f"o{self.out_channels}"]
-        words += [f"i{ints(self.input_size)}", f"k{ints(self.kernel_size)}"]
-        if any(s != 1 for s in self.stride):
-            words.append(f"s{ints(self.stride)}")
-        if any(low or high for low, high in self.padding):
-            words.append("p" + "x".join(f"{a}" if a == b else f"{a}:{b}" for a, b in self.padding))
-        if any(d != 1 for d in self.dilation):
-            words.append(f"d{ints(self.dilation)}")
-        if any(self.output_padding):
-            words.append(f"op{ints(self.output_padding)}")
-        if self.groups != 1:
-            words.append(f"g{self.groups}")
-        if self.bias:
-            words.append("bias")
-        words.append(self.dtype)
-        if self.memory_format != "contiguous":
-            words.append(self.memory_format)
-        return words
+        return format_problem(self)
 
     @classmethod
     def parse(cls, text: str) -> ConvProblem:
@@ -322,31 +302,23 @@ class ConvProblem:
         >>> ConvProblem.parse("conv2d n2 c4 o6 i9x11 k3x2 s1x2 p1x0:1 g2 bias").output_shape
         (2, 6, 9, 6)
         """
-        head, *words = text.split()
-        match = re.fullmatch(r"conv(_transpose)?([123])d", head)
-        if match is None:
-            raise ValueError(f"a problem begins with conv1d ... conv_transpose3d, but got {head!r}")
-        dims = int(match[2])
-        got: dict[str, Any] = {"batch": None, "transposed": bool(match[1])}
-        seen: set[str] = set()
-        for word in words:
-            name, value = _parse_word(word, dims)
-            if name in seen:
-                raise ValueError(f"{name} is given twice in {text!r}")
-            seen.add(name)
-            got[name] = value
-        missing = {"in_channels", "out_channels", "input_size", "kernel_size"} - seen
-        if missing:
-            raise ValueError(f"{', '.join(sorted(missing))} missing in {text!r}")
-        return cls(**got)
+        return cls(**parse_fields(text))
 
     # ---- from a call ------------------------------------------------------------------------------------------
 
     @classmethod
     def from_conv(
-        cls, input: Operand, weight: Operand, bias: Operand | None = None, stride: Any = 1, padding: Any = 0,
-        dilation: Any = 1, groups: Any = 1, *, dims: int = 2,
-    ) -> ConvProblem:  # fmt: skip
+        cls,
+        input: Operand,
+        weight: Operand,
+        bias: Operand | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: Any = 1,
+        *,
+        dims: int = 2,
+    ) -> ConvProblem:
         """The problem that ``conv{dims}d(input, weight, bias, stride, padding, dilation, groups)`` states.
 
         Args:
@@ -363,21 +335,30 @@ class ConvProblem:
         """
         op = f"conv{dims}d"
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        integers = _integers(op, options, (input, weight, bias), dims)
+        numbers = integers(op, options, (input, weight, bias), dims)
         text = padding if isinstance(padding, str) else None
         if text is None:
-            _check_bias_dtype(input, bias)
-        sizes = _batched(input.shape, dims, op)
+            check_bias_dtype(input, bias)
+        sizes = batched_shape(input.shape, dims, op)
         if text is not None:
-            integers["padding"] = _padding_from_text(text, sizes, weight.shape, integers)
-        pairs = [p if isinstance(p, tuple) else (p, p) for p in integers["padding"]]
-        return cls._from_lists(op, input, sizes, weight, bias, integers, pairs)
+            numbers["padding"] = padding_from_text(text, sizes, weight.shape, numbers)
+        pairs = [p if isinstance(p, tuple) else (p, p) for p in numbers["padding"]]
+        return cls._from_lists(op, input, sizes, weight, bias, numbers, pairs)
 
     @classmethod
     def from_conv_transpose(
-        cls, input: Operand, weight: Operand, bias: Operand | None = None, stride: Any = 1, padding: Any = 0,
-        output_padding: Any = 0, groups: Any = 1, dilation: Any = 1, *, dims: int = 2,
-    ) -> ConvProblem:  # fmt: skip
+        cls,
+        input: Operand,
+        weight: Operand,
+        bias: Operand | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: Any = 1,
+        dilation: Any = 1,
+        *,
+        dims: int = 2,
+    ) -> ConvProblem:
         """The problem that ``conv_transpose{dims}d`` states: weight is (C_in, C_out / groups, *kernel_size).
 
         Raises:
@@ -385,31 +366,42 @@ class ConvProblem:
         """
         op = f"conv_transpose{dims}d"
         options = {
-            "stride": stride, "padding": padding, "output_padding": output_padding, "groups": groups,
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
             "dilation": dilation,
-        }  # fmt: skip
-        integers = _integers(op, options, (input, weight, bias), dims)
-        _check_bias_dtype(input, bias)
-        sizes = _batched(input.shape, dims, op)
-        pairs = [(p, p) for p in integers["padding"]]
-        return cls._from_lists(op, input, sizes, weight, bias, integers, pairs)
+        }
+        numbers = integers(op, options, (input, weight, bias), dims)
+        check_bias_dtype(input, bias)
+        sizes = batched_shape(input.shape, dims, op)
+        pairs = [(p, p) for p in numbers["padding"]]
+        return cls._from_lists(op, input, sizes, weight, bias, numbers, pairs)
 
     @classmethod
     def _from_lists(
-        cls, op: str, input: Operand, sizes: tuple[int, ...], weight: Operand, bias: Operand | None,
-        integers: dict[str, Any], pairs: list[tuple[int, int]],
-    ) -> ConvProblem:  # fmt: skip
+        cls,
+        op: str,
+        input: Operand,
+        sizes: tuple[int, ...],
+        weight: Operand,
+        bias: Operand | None,
+        numbers: dict[str, Any],
+        pairs: list[tuple[int, int]],
+    ) -> ConvProblem:
         """The common end of both constructors: rules on the operands as they came, then one canonical problem."""
         transposed = op.startswith("conv_transpose")
         if len(weight.shape) < 3:
             raise RuntimeError("weight should have at least three dimensions")
-        if integers["groups"] <= 0:
+        if numbers["groups"] <= 0:
             raise RuntimeError("non-positive groups is not supported")
         dims = len(weight.shape) - 2
         lists = {
-            "stride": integers["stride"], "padding": pairs, "dilation": integers["dilation"],
-            "output_padding": integers.get("output_padding", (0,) * dims),
-        }  # fmt: skip
+            "stride": numbers["stride"],
+            "padding": pairs,
+            "dilation": numbers["dilation"],
+            "output_padding": numbers.get("output_padding", (0,) * dims),
+        }
         for name, values in lists.items():
             if len(values) == 1:
                 lists[name] = values * dims
@@ -419,13 +411,21 @@ class ConvProblem:
                     f"expected {name} to be a single integer value or a list of {dims} values to match the "
                     f"convolution dimensions, but got {name}={shown}"
                 )
-        _check_rules(
-            dims, sizes, weight.shape, None if bias is None else bias.shape, lists["stride"], lists["padding"],
-            lists["dilation"], lists["output_padding"], integers["groups"], transposed,
-        )  # fmt: skip
+        check_rules(
+            dims,
+            sizes,
+            weight.shape,
+            None if bias is None else bias.shape,
+            lists["stride"],
+            lists["padding"],
+            lists["dilation"],
+            lists["output_padding"],
+            numbers["groups"],
+            transposed,
+        )
         if math.prod(sizes[:2]):  # torch returns an empty result before it looks at the dtypes
-            _check_dtypes(input, weight, bias)
-        groups = integers["groups"]
+            check_dtypes(input, weight, bias)
+        groups = numbers["groups"]
         return cls(
             batch=sizes[0] if len(input.shape) == len(sizes) else None,
             in_channels=sizes[1],
@@ -444,297 +444,7 @@ class ConvProblem:
         )
 
 
-# ---- rules, in torch's order ----------------------------------------------------------------------------------
-
-
-def _check_rules(
-    dims: int, input_shape: Sequence[int], weight_shape: Sequence[int], bias_shape: Sequence[int] | None,
-    stride: Sequence[int], padding: Sequence[tuple[int, int]], dilation: Sequence[int],
-    output_padding: Sequence[int], groups: int, transposed: bool,
-) -> None:  # fmt: skip
-    """Every rule on sizes that torch checks, in its order; ``input_shape`` has its batch axis."""
-    if groups <= 0:
-        raise RuntimeError("non-positive groups is not supported")
-    for name, values in (("stride", stride), ("padding", padding), ("dilation", dilation)):
-        if len(values) != dims:
-            raise RuntimeError(f"{name} needs {dims} values, but got {name}={values}")
-    if any(low < 0 or high < 0 for low, high in padding):
-        raise RuntimeError("negative padding is not supported")
-    if any(p < 0 for p in output_padding):
-        raise RuntimeError("negative output_padding is not supported")
-    if any(s <= 0 for s in stride):
-        raise RuntimeError("non-positive stride is not supported")
-    if any(d < 0 for d in dilation):
-        raise RuntimeError("dilation should be greater than zero")
-    weight_text = f"weight of size {list(weight_shape)}"
-    if len(weight_shape) != len(input_shape):
-        raise RuntimeError(
-            f"Expected {len(weight_shape)}-dimensional input for {len(weight_shape)}-dimensional weight "
-            f"{list(weight_shape)}, but got {len(input_shape)}-dimensional input of size {list(input_shape)} instead"
-        )
-    if weight_shape[0] < groups:
-        raise RuntimeError(
-            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got {weight_text} "
-            "instead"
-        )
-    if weight_shape[0] % groups:
-        raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
-            f"size [{list(weight_shape)}] instead"
-        )
-    channels = weight_shape[0] if transposed else weight_shape[1] * groups
-    if input_shape[1] != channels:
-        # torch pads the longer side of a lopsided 'same' beforehand, and prints the size after that
-        shown = [*input_shape[:2], *(i + high - low for i, (low, high) in zip(input_shape[2:], padding))]
-        given = "transposed=1" if transposed else f"groups={groups}"
-        raise RuntimeError(
-            f"Given {given}, {weight_text}, expected input{shown} to have {channels} channels, but got "
-            f"{shown[1]} channels instead"
-        )
-    out_channels = weight_shape[1] * groups if transposed else weight_shape[0]
-    if bias_shape is not None and list(bias_shape) != [out_channels]:
-        raise RuntimeError(
-            f"Given {'transposed=1, ' if transposed else ''}{weight_text}, expected bias to be 1-dimensional with "
-            f"{out_channels} elements, but got bias of size {list(bias_shape)} instead"
-        )
-    check_extent = _check_transposed_extent if transposed else _check_window_fits
-    check_extent(input_shape[2:], weight_shape[2:], stride, padding, dilation, output_padding)
-    if 0 in input_shape[2:] and 0 not in input_shape[:2]:
-        raise RuntimeError(
-            f"Only zero batch or zero channel inputs are supported, but got input shape: {list(input_shape)}"
-        )
-    if 0 in weight_shape[2:]:
-        raise RuntimeError(f"kernel size should be greater than zero, but got {_kernel_text(weight_shape[2:])}")
-    if 0 in dilation:
-        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
-
-
-def _check_window_fits(
-    input_size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]],
-    dilation: Sequence[int], output_padding: Sequence[int],
-) -> None:  # fmt: skip
-    """An ordinary convolution: at least one window inside the padded input, and sizes that 64 bits hold."""
-    limit = INT64_MAX // 2
-    for axis, (low, high) in enumerate(padding):
-        if max(low, high) > limit:
-            raise RuntimeError(
-                f"Given padding={max(low, high)} at dimension {axis} , expected padding to be at most {limit}"
-            )
-    padded = [i + low + high for i, (low, high) in zip(input_size, padding)]
-    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
-    if any(e > p for e, p in zip(extent, padded)):
-        raise RuntimeError(
-            f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: "
-            f"({' x '.join(map(str, extent))}). Kernel size can't be greater than actual input size"
-        )
-
-
-def _check_transposed_extent(
-    input_size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]],
-    dilation: Sequence[int], output_padding: Sequence[int],
-) -> None:  # fmt: skip
-    """A transposed convolution: output_padding below stride or dilation, and a positive output size."""
-    if any(p >= s and p >= d for p, s, d in zip(output_padding, stride, dilation)):
-        axes = _axis_names(len(kernel))
-
-        def words(name: str, values: Sequence[int]) -> str:
-            return " ".join(f"{name}_{axis}: {value}" for axis, value in zip(axes, values))
-
-        raise RuntimeError(
-            "output padding must be smaller than either stride or dilation, but got "
-            f"{words('output_padding', output_padding)} {words('stride', stride)} {words('dilation', dilation)}"
-        )
-    output = [
-        (i - 1) * s - low - high + d * (k - 1) + extra + 1
-        for i, s, (low, high), d, k, extra in zip(input_size, stride, padding, dilation, kernel, output_padding)
-    ]
-    if any(o < 1 for o in output):
-        raise RuntimeError(
-            f"Given input size per channel: ({' x '.join(map(str, input_size))}). Calculated output size per "
-            f"channel: ({' x '.join(map(str, output))}). Output size is too small"
-        )
-
-
-def _check_bias_dtype(input: Operand, bias: Operand | None) -> None:
-    """torch's very first rule; it is not asked for a padding given as text."""
-    if bias is not None and bias.dtype != input.dtype:
-        names = [DTYPES[o.dtype].cpp_name if o.dtype in DTYPES else o.dtype for o in (input, bias)]
-        raise RuntimeError(f"Input type ({names[0]}) and bias type ({names[1]}) should be the same")
-
-
-def _check_dtypes(input: Operand, weight: Operand, bias: Operand | None) -> None:
-    """One dtype for all operands (no promotion), and one that convolution exists for."""
-    if weight.dtype != input.dtype:
-        names = [DTYPES[o.dtype].scalar_name if o.dtype in DTYPES else o.dtype for o in (input, weight)]
-        raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
-    _check_bias_dtype(input, bias)
-    if input.dtype not in DTYPES:
-        name = input.dtype[0].upper() + input.dtype[1:]
-        name = re.sub(r"^Uint", "UInt", name)
-        raise NotImplementedError(f'"slow_conv2d_cpu" not implemented for {name!r}')
-
-
-def _batched(shape: tuple[int, ...], dims: int, op: str) -> tuple[int, ...]:
-    """``shape`` with a batch axis of 1 in front where the input is unbatched."""
-    if len(shape) not in (dims + 1, dims + 2):
-        raise RuntimeError(
-            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {op}, but got input of size: "
-            f"{list(shape)}"
-        )
-    return shape if len(shape) == dims + 2 else (1, *shape)
-
-
-def _padding_from_text(
-    text: str, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], integers: dict[str, Any]
-) -> list[tuple[int, int]]:
-    """'valid' is none; 'same' is dilation * (kernel - 1) in all, the odd cell on the high side."""
-    if text not in ("same", "valid"):
-        raise RuntimeError(f"Invalid padding string: '{text}'")
-    if text == "valid":
-        return [(0, 0)]
-    rank, dims = len(weight_shape), len(weight_shape) - 2
-    if dims < 1:
-        raise RuntimeError("weight should have at least three dimensions")
-    if integers["groups"] <= 0:
-        raise RuntimeError("non-positive groups is not supported")
-    if rank != len(input_shape):
-        raise RuntimeError(
-            f"Expected {rank}-dimensional input for {rank}-dimensional weight{list(weight_shape)}, but got "
-            f"{len(input_shape)}-dimensional input of size {list(input_shape)} instead"
-        )
-    for name in ("stride", "dilation"):
-        if len(integers[name]) not in (1, dims):
-            raise RuntimeError(f"{name} cannot broadcast to {dims} dimensions")
-    if any(s != 1 for s in integers["stride"]):
-        raise RuntimeError("padding='same' is not supported for strided convolutions")
-    dilation = list(integers["dilation"]) * (dims if len(integers["dilation"]) == 1 else 1)
-    totals = [d * (k - 1) for d, k in zip(dilation, weight_shape[2:])]
-    return [(total // 2, total - total // 2) for total in totals]
-
-
 def _result_format(input: Operand, weight: Operand) -> str:
     """channels_last if the input or the weight is; an empty result is contiguous."""
     either = "channels_last" in (input.memory_format, weight.memory_format)
-    return "channels_last" if either and math.prod(input.shape) else "contiguous"
-
-
-def _axis_names(dims: int) -> list[str]:
-    return ["depth", "height", "width"][3 - dims :]
-
-
-def _kernel_text(kernel: Sequence[int]) -> str:
-    """The kernel's size as torch's message spells it; a 1d kernel is reported as one row."""
-    if len(kernel) == 3:
-        return f": {kernel[0]} x {kernel[1]} x {kernel[2]} (TxHxW)".lstrip(": ")
-    height, width = (1, *kernel)[-2:]
-    return f"kernel_height: {height} kernel_width: {width}"
-
-
-# ---- argument forms -------------------------------------------------------------------------------------------
-
-
-def _integers(op: str, options: Mapping[str, Any], operands: Sequence[Operand | None], dims: int) -> dict[str, Any]:
-    """Every option in one form: ``groups`` an int, the others lists of ints (a list of one is left to broadcast)."""
-    got: dict[str, Any] = {}
-    for name, value in options.items():
-        if name == "padding" and isinstance(value, str):
-            continue
-        if name != "groups" and isinstance(value, (list, tuple)):
-            got[name] = _integer_list(op, name, value, options, operands)
-            continue
-        number = _integer(value)
-        if number is None:
-            raise invalid_arguments(op, ["Tensor" for o in operands if o is not None], options)
-        if not -INT64_MAX - 1 <= number <= INT64_MAX:
-            raise ValueError("Overflow when unpacking long long")
-        got[name] = number if name == "groups" else [number] * dims
-    return got
-
-
-def _integer_list(
-    op: str, name: str, values: Sequence[Any], options: Mapping[str, Any], operands: Sequence[Operand | None]
-) -> list[int]:
-    """A list as torch reads one: the first element decides whether it is a list of integers at all."""
-    got = []
-    for position, value in enumerate(values, 1):
-        number = int(value) if position > 1 and isinstance(value, bool) else _integer(value)
-        if number is None and position == 1:
-            raise invalid_arguments(op, ["Tensor" for o in operands if o is not None], options)
-        if number is None:
-            why = f"type must be tuple of ints,but got {_type_name(value)}"
-            raise TypeError(f"{op}(): argument '{name}' failed to unpack the object at pos {position} with error \"{why}\"")
-        if not -INT64_MAX - 1 <= number <= INT64_MAX:
-            why = "Overflow when unpacking long long"
-            raise TypeError(f"{op}(): argument '{name}' failed to unpack the object at pos {position} with error \"{why}\"")
-        got.append(number)
-    return got
-
-
-def _integer(value: Any) -> int | None:
-    """``value`` as an int if it is an int, a NumPy integer or a 0-d integer tensor; a bool is none."""
-    if type(value) is int:
-        return value
-    dtype = str(getattr(value, "dtype", ""))
-    if isinstance(value, bool) or "bool" in dtype or getattr(value, "ndim", 0) != 0:
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def invalid_arguments(op: str, operand_types: Sequence[str], options: Mapping[str, Any]) -> TypeError:
-    """torch's TypeError for arguments of the wrong type: what was given, then what is accepted.
-
-    A Python function cannot see whether an argument was given by position or by name; options are shown by name.
-    """
-    given = {name: value for name, value in options.items() if not (type(value) is int and value == _DEFAULTS.get(name))}
-    got = ", ".join([*operand_types, *(f"{name}={_type_name(given[name])}" for name in sorted(given))])
-    parts = [f"{'int' if name == 'groups' else 'tuple of ints'} {name} = {_DEFAULTS[name]}" for name in options]
-    return TypeError(
-        f"{op}() received an invalid combination of arguments - got ({got}), but expected one of:\n"
-        f" * (Tensor input, Tensor weight, Tensor bias = None, {', '.join(parts)})\n"
-    )
-
-
-def _type_name(value: Any) -> str:
-    """The name of ``value``'s type as torch's messages print it."""
-    kind = type(value)
-    return f"numpy.{kind.__name__}" if kind.__module__.split(".")[0] == "numpy" else kind.__name__
-
-
-# ---- words of the text form -----------------------------------------------------------------------------------
-
-_WORDS: Mapping[str, str] = {
-    "n": "batch", "c": "in_channels", "o": "out_channels", "g": "groups", "i": "input_size", "k": "kernel_size",
-    "s": "stride", "p": "padding", "d": "dilation", "op": "output_padding",
-}  # fmt: skip
-
-
-def _parse_word(word: str, dims: int) -> tuple[str, Any]:
-    """One word of ``ConvProblem.parse``: the field that it sets, and its value."""
-    if word == "bias":
-        return "bias", True
-    if word in DTYPES:
-        return "dtype", word
-    if word in MEMORY_FORMATS:
-        return "memory_format", word
-    match = re.fullmatch(r"(op|[ncoikspdg])(\d+(?::\d+)?(?:x\d+(?::\d+)?)*)", word)
-    if match is None:
-        raise ValueError(f"{word!r} is not a word of a problem: see ConvProblem.parse")
-    name = _WORDS[match[1]]
-    numbers = match[2].split("x")
-    if name in ("batch", "in_channels", "out_channels", "groups"):
-        if len(numbers) > 1 or ":" in match[2]:
-            raise ValueError(f"{name} is one number, but got {word!r}")
-        return name, int(match[2])
-    if len(numbers) == 1:
-        numbers *= dims
-    if len(numbers) != dims:
-        raise ValueError(f"{name} needs one number or {dims}, but got {word!r}")
-    if name == "padding":
-        pairs = [tuple(map(int, n.split(":"))) for n in numbers]
-        return name, tuple(p if len(p) == 2 else p * 2 for p in pairs)
-    if ":" in match[2]:
-        raise ValueError(f"only padding has a low and a high side, but got {word!r}")
-    return name, tuple(map(int, numbers))
+    return "channels_last" if either and 0 not in input.shape else "contiguous"

@@ -1,0 +1,57 @@
+# Every target sets up .venv by itself, once, with the exact versions of constraints.txt.
+# Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help demo test coverage lint format doctest docs clean
+
+help:
+	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
+	@echo "make test      all tests"
+	@echo "make coverage  all tests, and which lines and branches they reach"
+	@echo "make lint      ruff, mypy --strict, import-linter"
+	@echo "make format    what ruff can put right by itself"
+	@echo "make doctest   the examples in docstrings and in the READMEs"
+	@echo "make docs      the site, in docs/_build/html"
+	@echo "make clean     remove .venv and everything that was built"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("miniconv needs Python 3.10 or newer: make PYTHON=..." if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): torch makes this a few minutes"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m miniconv demo --out demo-out
+
+# One BLAS thread a worker: two workers with two threads each only get in one another's way.
+test: $(READY)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+coverage: $(READY)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+doctest: $(READY)
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md README.zh-CN.md
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) build dist demo-out docs/_build docs/jupyter_execute docs/reference/generated
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*
+	find src tests docs -name __pycache__ -type d -exec rm -rf {} +

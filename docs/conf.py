@@ -1,0 +1,56 @@
+"""How the site is built: `make docs`; every warning is an error."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+project = "miniconv"
+author = "The miniconv authors"
+copyright = author
+release = metadata.version("miniconv")
+version = ".".join(release.split(".")[:2])
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "jupyter_execute"]
+html_theme = "furo"
+html_title = f"miniconv {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+
+# Lessons run at every build, so that no number in them can be out of date.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+default_role = "code"
+autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = ["Numerics", "Cost", "Shape", "Source"]
+
+
+def escape_markup(app, what, name, obj, options, lines):
+    """Docstrings write (N, C_in, *input_size) and |x| as mathematics does; to Sphinx both would be markup."""
+    in_example = in_math = False
+    for at, line in enumerate(lines):
+        bare = line.strip()
+        in_example = bare.startswith(">>>") or (in_example and bool(bare))
+        in_math = bare.startswith(".. math::") or (in_math and (not bare or line.startswith("    ")))
+        if in_example or in_math or bare.startswith(".."):
+            continue
+        pieces = re.split(r"(``.*?``|:\w+:`.*?`|`[^`]*`)", line)
+        # the even pieces lie outside of code; a `**name` of Napoleon's own comes escaped already
+        pieces[::2] = [re.sub(r"(?<![\\*])([*|])(?=[\w(])|(?<=\w)(\|)", r"\\\1\2", piece) for piece in pieces[::2]]
+        lines[at] = "".join(pieces)
+
+
+def setup(app):
+    """Sphinx's entry point."""
+    app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before Napoleon adds markup of its own

@@ -1,0 +1,40 @@
+"""torch.nn.functional's names: what miniconv builds itself, and torch's own for the rest.
+
+``import miniconv.functional as F`` alone is enough: a name that is not in ``OWN`` is torch's object, handed through.
+NumPy arrays go in and come out without torch; tensors go in and come out with autograd.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from miniconv.functional._convolution import conv2d
+from miniconv.functional._plain import linear, log_softmax, max_pool2d, relu
+
+OWN = ("conv2d", "linear", "log_softmax", "max_pool2d", "relu")
+"""The names that miniconv builds itself; ``linear``, ``log_softmax``, ``max_pool2d`` and ``relu`` for arrays."""
+
+__all__ = ["OWN", "conv2d", "linear", "log_softmax", "max_pool2d", "relu"]
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("__"):
+        try:
+            import torch.nn.functional
+        except ImportError:
+            own = ", ".join(OWN)
+            raise AttributeError(
+                f"miniconv.functional builds {own}; {name!r} would be torch's own, and torch is not installed "
+                "(pip install 'miniconv[torch]')"
+            ) from None
+        if hasattr(torch.nn.functional, name):
+            return getattr(torch.nn.functional, name)
+    raise AttributeError(f"module 'miniconv.functional' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    try:
+        import torch.nn.functional as torch_functional
+    except ImportError:
+        return sorted(__all__)
+    return sorted({*__all__, *(name for name in dir(torch_functional) if not name.startswith("__"))})

@@ -1,0 +1,109 @@
+"""conv2d: from a call to a plan.
+
+The whole route of a call: look at the operands, state the problem (which validates), then run its plan: directly for
+NumPy arrays, through ``miniconv.torch_ops`` (autograd) for tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from miniconv.arrays import Array, is_tensor
+from miniconv.plan import plan
+from miniconv.problem import ConvProblem, Operand
+from miniconv.rules import invalid_arguments, type_name
+
+__all__ = ["conv2d"]
+
+
+def conv2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    r"""2d convolution (cross-correlation) of an image with kernels; `torch.nn.functional.conv2d`, from scratch.
+
+    .. math::
+        \text{out}[n, oc, oh, ow] = \text{bias}[oc] + \sum_{ic, kh, kw} \text{weight}[oc, ic, kh, kw] \cdot
+        \text{input}[n, g \cdot C_{in}/\text{groups} + ic,\; oh \cdot s_h - p_h + kh \cdot d_h,\;
+        ow \cdot s_w - p_w + kw \cdot d_w]
+
+    where :math:`g` is the group of :math:`oc`, and input outside the picture is 0.
+
+    Args:
+        input: (N, C_in, H_in, W_in), or (C_in, H_in, W_in) without a batch; NumPy array or tensor.
+        weight: (C_out, C_in / groups, K_h, K_w), of the input's dtype and kind.
+        bias: (C_out,) or None.
+        stride: step of the window, one integer or (height, width).
+        padding: zeros on both sides, one integer or (height, width); ``"valid"`` is none, ``"same"`` keeps the size
+            (the odd cell goes to the bottom and right; stride 1 only).
+        dilation: distance between two taps, one integer or (height, width).
+        groups: C_in and C_out are split into so many independent convolutions.
+
+    Returns:
+        (N, C_out, H_out, W_out), unbatched as the input is, of the input's dtype and kind; channels_last if the input
+        or the weight is. :math:`H_{out} = \lfloor (H_{in} + 2 p_h - d_h (K_h - 1) - 1) / s_h \rfloor + 1`.
+
+    Raises:
+        TypeError: an argument has the wrong type, or arrays and tensors are mixed.
+        ValueError: an integer exceeds 64 bits.
+        RuntimeError: a shape, size or dtype rule is broken; torch's text.
+        NotImplementedError: the dtype is one that torch does not convolve either.
+
+    Numerics:
+        Sums are accumulated in the dtype itself, float16 and bfloat16 in float32 with one final rounding; integers
+        wrap modulo 2^n. Exact while every partial sum is exact (small integers); else within gamma_(L+2) of the sum
+        of absolute products, L = C_in / groups * K_h * K_w.
+
+    Cost:
+        N * C_out * H_out * W_out * L multiply-adds, at most 64 MiB of workspace beside copies to another dtype.
+
+    >>> image = np.arange(16.0).reshape(1, 4, 4)
+    >>> conv2d(image, np.ones((1, 1, 3, 3)), stride=(1, 2), padding=1).tolist()
+    [[[10.0, 24.0], [27.0, 54.0], [51.0, 90.0], [42.0, 72.0]]]
+    """
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return _run("conv2d", ConvProblem.from_conv, 2, input, weight, bias, options)
+
+
+def _run(
+    op: str, constructor: Any, dims: int, input: Array, weight: Array, bias: Array | None, options: dict[str, Any]
+) -> Array:
+    """State the problem and run its plan, with autograd where the operands are tensors."""
+    operands = [input, weight] if bias is None else [input, weight, bias]
+    tensors = all(map(is_tensor, operands))
+    if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
+        raise invalid_arguments(op, [type_name(x) for x in operands], options)
+    problem = constructor(*(describe(x) for x in operands), **options, dims=dims)
+    if tensors:
+        from miniconv import torch_ops
+
+        return torch_ops.convolution(problem, input, weight, bias)
+    return plan(problem)(input, weight, bias)
+
+
+def describe(x: Array) -> Operand:
+    """What validation needs to know of an array or tensor."""
+    shape = tuple(x.shape)
+    if is_tensor(x):
+        return Operand(shape, str(x.dtype).removeprefix("torch."), _memory_format(shape, x.stride()), type_name(x))
+    strides = tuple(s // x.itemsize for s in x.strides)
+    return Operand(shape, x.dtype.name, _memory_format(shape, strides), type_name(x))
+
+
+def _memory_format(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
+    """channels_last if the strides (in elements) descend N, spatial, C: torch's own rule, size-1 axes included."""
+    if len(shape) not in (4, 5) or 0 in shape or strides[1] == 0:
+        return "contiguous"
+    smallest = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        if strides[axis] < smallest or (axis == 0 and smallest == strides[1]):
+            return "contiguous"
+        smallest = strides[axis] * max(shape[axis], 1)
+    return "channels_last"

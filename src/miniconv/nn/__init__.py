@@ -1,0 +1,43 @@
+"""torch.nn's names: the modules that miniconv builds itself, and torch's own for the rest.
+
+``import miniconv.nn as nn`` alone is enough: a name that is not in ``OWN`` is torch's object, handed through, but
+``nn.functional`` is ``miniconv.functional``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("miniconv.nn needs torch (pip install 'miniconv[torch]'); miniconv.functional does not") from error
+
+from miniconv import functional
+from miniconv.nn.blocks import BasicBlock, Bottleneck, ConvBNReLU, DilConv, Identity, SepConv
+from miniconv.nn.convolution import Conv2d
+
+OWN = ("BasicBlock", "Bottleneck", "Conv2d", "ConvBNReLU", "DilConv", "Identity", "SepConv")
+"""The names that miniconv builds itself."""
+
+__all__ = [
+    "OWN",
+    "BasicBlock",
+    "Bottleneck",
+    "Conv2d",
+    "ConvBNReLU",
+    "DilConv",
+    "Identity",
+    "SepConv",
+    "functional",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("__") and hasattr(torch.nn, name):
+        return getattr(torch.nn, name)
+    raise AttributeError(f"module 'miniconv.nn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in dir(torch.nn) if not name.startswith("__"))})

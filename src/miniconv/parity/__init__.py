@@ -1,0 +1,47 @@
+"""The parity suite: cases, exact results, and verdicts on any implementation of a convolution.
+
+>>> from miniconv.parity import Case
+>>> Case.parse("conv2d n3 c4 o6 i7x9 k3x2 s2x3 bias").output_shape
+(3, 6, 3, 3)
+
+``run(short_grid(), target=...)`` judges a function with the signature of ``torch.nn.functional.conv2d``; the report
+counts cases that are equal, within the bound of rounding, known to differ, and wrong. Reading the files: ``cases``
+(one call as one line of text), ``data`` (its numbers), ``operands`` (their place in memory), ``grids`` (which cases),
+``oracle`` (the exact result), ``bounds`` (how far a right result may be from it), ``verdict``, ``divergences`` (what
+torch itself gets wrong), ``runner``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miniconv.parity.cases import Case
+    from miniconv.parity.divergences import catalogue
+    from miniconv.parity.grids import counts, full_grid, short_grid
+    from miniconv.parity.report import Report
+    from miniconv.parity.runner import TORCH, Target, Unsupported, reproduce, run
+    from miniconv.parity.verdict import Verdict
+
+__all__ = [
+    "TORCH", "Case", "Report", "Target", "Unsupported", "Verdict", "catalogue", "counts", "full_grid", "reproduce",
+    "run", "short_grid",
+]  # fmt: skip
+
+_HOMES = {
+    "Case": "cases", "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
+    "Report": "report", "TORCH": "runner", "Target": "runner", "Unsupported": "runner", "reproduce": "runner",
+    "run": "runner", "Verdict": "verdict",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: only ``runner`` needs torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,175 @@
+"""How far a right result may be from the exact one: one function for each kind of algorithm.
+
+u is the unit roundoff of the dtype that sums are accumulated in, gamma(n) = n * u / (1 - n * u) the error of n
+roundings in a row (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). A bound is an array
+of the result's shape, so that a small element next to large ones is still held to its own sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from miniconv.dtypes import DTYPES
+from miniconv.parity.cases import COMPLEX_DTYPES, Case
+from miniconv.parity.data import Values
+from miniconv.parity.oracle import Exact
+
+__all__ = ["BOUNDS", "allowed_error", "gamma"]
+
+Array = npt.NDArray[Any]
+
+
+class Transform(NamedTuple):
+    """The matrices of one Winograd algorithm F(m, 3) and how many roundings a result passes beyond its channels."""
+
+    outputs: int
+    input: Array
+    weight: Array
+    output: Array
+    roundings: int
+
+
+# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4. Roundings of a result, worst
+# row, two passes each: F(2x2) input 2 * 1, weight 2 * 2, product 1, output 2 * 2, the channels' sum C - 1, bias 1:
+# C + 11. F(4x4), with a product by 5, by 1/6 (itself rounded) and so on: input 2 * 3, weight 2 * 4, product 1,
+# output 2 * 4, C - 1 and 1: C + 23. One more each for the padding of the estimate.
+_WINOGRAD = {
+    "winograd_f2": Transform(
+        2,
+        np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float),
+        np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+        np.array([[1, 1, 1, 0], [0, 1, -1, -1]], float),
+        12,
+    ),
+    "winograd_f4": Transform(
+        4,
+        np.array(
+            [
+                [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],
+            ],
+            float,
+        ),
+        np.array(
+            [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
+        ) / 24,
+        np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], float),
+        24,
+    ),
+}  # fmt: skip
+BOUNDS = ("direct", *_WINOGRAD, "fft", "three_products")
+"""The kinds of bound that a result may be judged by; no target may state the last, which describes torch."""
+
+
+def gamma(n: int, unit_roundoff: float) -> float:
+    """n * u / (1 - n * u).
+
+    >>> gamma(2, 0.25)
+    1.0
+    """
+    return n * unit_roundoff / (1 - n * unit_roundoff)
+
+
+def allowed_error(kind: str, case: Case, values: Values, exact: Exact, fft_constant: float = 0.0) -> Array:
+    """The largest error that a right result may have, element by element.
+
+    ``direct``: gamma(L + 2) * S + (L + 2) * smallest subnormal. Winograd and FFT put their own term in place of the
+    first. Then one rounding to the result's dtype where sums are accumulated in a wider one; and where a border's
+    gradient flows back inside, as many roundings more as there are cells to add.
+
+    Args:
+        kind: one of ``BOUNDS``; only outputs are judged by others than ``direct``.
+        case: a legal case of a floating or complex dtype.
+        values: its operands' numbers.
+        exact: what the array must hold.
+        fft_constant: c of the FFT's bound.
+
+    Returns:
+        (parts, *shape), float64.
+    """
+    result, compute = DTYPES[case.dtype], DTYPES[DTYPES[case.dtype].compute]
+    u, tiny = compute.unit_roundoff, compute.smallest_subnormal
+    with np.errstate(all="ignore"):
+        if kind in _WINOGRAD:
+            transform = _WINOGRAD[kind]
+            steps = case.in_channels // case.groups + transform.roundings
+            allowed = gamma(steps, u) * _winograd_magnitude(transform, case, values)
+        elif kind == "fft":
+            allowed = fft_constant * u * _fft_magnitude(case, values)
+        elif kind == "three_products":
+            allowed = _three_products(exact, u, result.unit_roundoff, result.smallest_subnormal)
+        else:
+            allowed = gamma(exact.terms + 2, u) * exact.magnitude()
+        allowed = np.broadcast_to(allowed, exact.high.shape) + (exact.terms + 2) * tiny
+        if exact.folded > 1:
+            allowed = allowed + gamma(exact.folded, result.unit_roundoff) * (exact.magnitude() + allowed)
+        if result.name != compute.name:
+            allowed = allowed + result.unit_roundoff * (abs(exact.high) + allowed) + result.smallest_subnormal / 2
+    rounded: Array = allowed
+    return rounded
+
+
+def _three_products(exact: Exact, u: float, u_result: float, tiny: float) -> Array:
+    """A complex product from three real ones, a = xr*wr, b = xi*wi, c = (xr + xi)*(wr + wi): a - b and c - a - b.
+
+    Each part then holds sums as large as (|xr| + |xi|) * (|wr| + |wi|), twice, so both parts lose what the larger one
+    would; the two sums beforehand, the three products and the two differences are each rounded to the result's dtype.
+    """
+    both = 2 * exact.magnitude().sum(0)
+    return np.asarray((gamma(exact.terms + 6, u) + gamma(6, u_result)) * both + (exact.terms + 6) * tiny)
+
+
+def _padded(case: Case, values: Values) -> tuple[Array, Array]:
+    """|input| with its zeros, (N, G, C, H, W), and |weight|, (G, O, C, ...); complex as |real| + |imaginary|."""
+
+    def absolute(array: Array) -> Array:
+        return abs(array.real) + abs(array.imag) if case.dtype in COMPLEX_DTYPES else abs(array)
+
+    batch = 1 if case.batch is None else case.batch
+    x = absolute(values.input).reshape(batch, case.groups, case.in_channels // case.groups, *case.input_size)
+    x = np.pad(x, [(0, 0)] * 3 + list(case.padding_pairs))
+    w = absolute(values.weight).reshape(case.groups, case.out_channels // case.groups, *case.weight_shape[1:])
+    return x, w
+
+
+def _bias_magnitude(case: Case, values: Values) -> Array | float:
+    """|bias| in a shape that broadcasts over the output."""
+    if values.bias is None:
+        return 0.0
+    bias = abs(values.bias.real) + abs(values.bias.imag)
+    return np.asarray(bias).reshape(-1, *(1,) * len(case.input_size))
+
+
+def _winograd_magnitude(transform: Transform, case: Case, values: Values) -> Array:
+    """S_W = |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A| for each tile d, summed over the input channels."""
+    x, w = _padded(case, values)
+    m, span = transform.outputs, transform.outputs + 2
+    tiles = [-(-out // m) for out in case.output_size]
+    ends = [(0, max(0, (t - 1) * m + span - size)) for t, size in zip(tiles, x.shape[3:])]
+    x = np.pad(x, [(0, 0)] * 3 + ends)
+    d = np.lib.stride_tricks.sliding_window_view(x, (span, span), axis=(3, 4))
+    d = d[:, :, :, : (tiles[0] - 1) * m + 1 : m, : (tiles[1] - 1) * m + 1 : m]
+    b, g, a = abs(transform.input), abs(transform.weight), abs(transform.output)
+    products = np.einsum("ngctsij,gocij->ngotsij", b @ d @ b.T, g @ w @ g.T)
+    y = a @ products @ a.T  # (N, G, O, tiles_h, tiles_w, m, m)
+    y = np.moveaxis(y, 5, 4).reshape(*y.shape[:3], tiles[0] * m, tiles[1] * m)
+    y = y[..., : case.output_size[0], : case.output_size[1]]
+    batch = 1 if case.batch is None else case.batch
+    total = y.reshape(batch, case.out_channels, *case.output_size) + _bias_magnitude(case, values)
+    return np.asarray(total.reshape(case.output_shape))
+
+
+def _fft_magnitude(case: Case, values: Values) -> Array:
+    """log2(n) * sum over the input channels of ||x_c|| * ||w_c||: one number for each image and output channel."""
+    x, w = _padded(case, values)
+    points = math.prod(size + kernel for size, kernel in zip(x.shape[3:], case.kernel_size))
+    norm_x = np.sqrt((x**2).sum(axis=tuple(range(3, x.ndim))))
+    norm_w = np.sqrt((w**2).sum(axis=tuple(range(3, w.ndim))))
+    total = np.log2(points) * np.einsum("ngc,goc->ngo", norm_x, norm_w)
+    batch = 1 if case.batch is None else case.batch
+    total = total.reshape(batch, case.out_channels, *(1,) * len(case.input_size)) + _bias_magnitude(case, values)
+    return np.broadcast_to(total, (batch, case.out_channels, *case.output_size)).reshape(case.output_shape)

@@ -1,0 +1,162 @@
+"""From a problem to numbers: choose an algorithm once, then run it as often as wanted.
+
+``plan(problem)`` is cached. A ``ConvPlan`` is the three bilinear operators of one problem (output, input gradient,
+weight gradient), on NumPy arrays and on tensors. It trusts its operands: their owner has validated the problem.
+
+The way of the numbers is written once, in ``_run``: operands are cast to the compute dtype; tensors on the CPU become
+NumPy views of the same memory, tensors elsewhere stay where they are and the same algorithm runs there on torch's
+operations; the bias is added; the sum is rounded once, and laid out in the problem's memory format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from miniconv import arrays
+from miniconv.algorithms import ALGORITHMS, im2col
+from miniconv.arrays import Array
+from miniconv.dtypes import DTYPES
+from miniconv.problem import ConvProblem
+
+__all__ = ["ConvPlan", "plan"]
+
+DEFAULT_ALGORITHM = "im2col"
+
+Operator = Callable[[ConvProblem, Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """How one problem is computed; made by ``plan``.
+
+    Attributes:
+        problem: the problem.
+        algorithm: the algorithm of the forward pass, a key of ``miniconv.algorithms.ALGORITHMS``.
+        refused: the algorithms that cannot serve the problem, each with its reason.
+    """
+
+    problem: ConvProblem
+    algorithm: str
+    refused: dict[str, str] = field(compare=False)
+
+    def __call__(self, input: Array, weight: Array, bias: Array | None = None) -> Array:
+        """The output, of ``problem.output_shape``.
+
+        Args:
+            input: of ``problem.input_shape`` and dtype; a NumPy array or a tensor, any strides. No gradient is
+                recorded.
+            weight: of ``problem.weight_shape``, likewise.
+            bias: (C_out,) or None, likewise.
+        """
+        forward = im2col.input_grad if self.problem.transposed else ALGORITHMS[self.algorithm].conv
+        result = self._run(forward, self.problem.batched_output_shape, self._batched(input), weight, bias)
+        return result[0] if self.problem.batch is None else result
+
+    def input_grad(self, grad_output: Array, weight: Array) -> Array:
+        """The gradient with respect to the input, of ``problem.input_shape``; operands as in ``__call__``."""
+        backward = im2col.conv if self.problem.transposed else im2col.input_grad
+        result = self._run(backward, self.problem.batched_input_shape, self._batched(grad_output), weight)
+        return result[0] if self.problem.batch is None else result
+
+    def weight_grad(self, grad_output: Array, input: Array) -> Array:
+        """The gradient with respect to the weight, of ``problem.weight_shape``; operands as in ``__call__``."""
+        pair = (self._batched(grad_output), self._batched(input))
+        # the adjoint's input is this problem's grad_output, and its grad_output this problem's input
+        first, second = pair[::-1] if self.problem.transposed else pair
+        return self._run(im2col.weight_grad, self.problem.weight_shape, first, second)
+
+    def explain(self) -> str:
+        """What is computed, by which algorithm, at which cost, and why others refuse; text for a person."""
+        problem = self.problem
+        lines = [
+            str(problem),
+            f"  output         {' x '.join(map(str, problem.output_shape))}",
+            f"  algorithm      {self.algorithm}" + ", as the adjoint of an ordinary convolution" * problem.transposed,
+            f"  accumulates in {DTYPES[problem.dtype].compute}",
+            f"  multiply-adds  {problem.multiply_adds:,}, of which {problem.in_bounds_multiply_adds:,} touch real input",
+        ]
+        if self.algorithm == "im2col":
+            lines.append(f"  workspace      columns in blocks of at most {arrays.COLUMNS_BYTES // 2**20} MiB")
+        lines += [f"  not {name}: {reason}" for name, reason in self.refused.items()]
+        return "\n".join(lines)
+
+    def _batched(self, x: Array) -> Array:
+        return x[None] if self.problem.batch is None else x
+
+    def _run(
+        self, operator: Operator, shape: tuple[int, ...], first: Array, second: Array, bias: Array | None = None
+    ) -> Array:
+        """``operator`` on two batched operands, with everything around it: see the module's text."""
+        problem = self.problem
+        if 0 in (*first.shape, *second.shape, *shape):
+            return arrays.zeros(shape, first)
+        compute = DTYPES[problem.dtype].compute
+        first_in, second_in = _enter(first, compute), _enter(second, compute)
+        with np.errstate(all="ignore"):  # Inf and NaN are data here, and integers wrap: as in torch, without a warning
+            result = operator(problem.adjoint if problem.transposed else problem, first_in, second_in)
+            if bias is not None:
+                result += _enter(bias, compute).reshape(-1, *(1,) * problem.spatial_dims)
+            result = _leave(result, first, problem.dtype)
+        return _laid_out(result, problem.memory_format)
+
+
+def _enter(x: Array, dtype: str) -> Array:
+    """``x`` in ``dtype`` and, if it is a tensor on the CPU, as a NumPy view of its memory."""
+    if not arrays.is_tensor(x):
+        return arrays.cast(x, dtype)
+    x = arrays.cast(x.detach().resolve_conj().resolve_neg(), dtype)
+    return x.numpy() if x.device.type == "cpu" else x
+
+
+def _leave(result: Array, like: Array, dtype: str) -> Array:
+    """``result`` rounded to ``dtype``, as a tensor if ``like`` is one."""
+    if arrays.is_tensor(like) and not arrays.is_tensor(result):
+        result = arrays.namespace(like).from_numpy(result)
+    return arrays.cast(result, dtype)
+
+
+def _laid_out(x: Array, memory_format: str) -> Array:
+    """``x`` with the strides of ``memory_format``, those of axes of size 1 included (torch shows them)."""
+    last = memory_format == "channels_last"
+    order = (0, *range(2, x.ndim), 1) if last else range(x.ndim)
+    strides, step = [0] * x.ndim, 1 if arrays.is_tensor(x) else x.itemsize
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= max(x.shape[axis], 1)
+    if tuple(strides) == tuple(x.stride() if arrays.is_tensor(x) else x.strides):
+        return x
+    fresh = arrays.empty([x.shape[axis] for axis in order], x)
+    laid_out = arrays.permute(fresh, np.argsort(order).tolist())
+    laid_out[...] = x
+    return laid_out
+
+
+@lru_cache(maxsize=4096)
+def plan(problem: ConvProblem, algorithm: str | None = None) -> ConvPlan:
+    """How ``problem`` is to be computed.
+
+    Args:
+        problem: any problem.
+        algorithm: a key of ``miniconv.algorithms.ALGORITHMS``; None leaves the choice to the plan.
+
+    Raises:
+        ValueError: the algorithm is unknown, or refuses the problem; its reason is in the text.
+
+    >>> problem = ConvProblem.parse("conv2d n1 c8 o8 i12x16 k3x3 p1 bias")
+    >>> plan(problem).algorithm, plan(problem, "winograd_f2").algorithm
+    ('im2col', 'winograd_f2')
+    """
+    reasons = {name: entry.unsupported_reason(problem) for name, entry in ALGORITHMS.items()}
+    if problem.transposed:
+        reasons["im2col"] = None  # serves it as the adjoint of an ordinary problem
+    refused = {name: reason for name, reason in reasons.items() if reason is not None}
+    chosen = algorithm or DEFAULT_ALGORITHM
+    if chosen not in reasons:
+        raise ValueError(f"algorithm is one of {', '.join(reasons)}, but got {chosen!r}")
+    if chosen in refused:
+        raise ValueError(f"{chosen} cannot compute {problem}: {refused[chosen]}")
+    return ConvPlan(problem, chosen, refused)

@@ -1,0 +1,309 @@
+"""torch's rules for a convolution's arguments: in torch's order, with torch's exception types and words.
+
+``ConvProblem`` alone calls these. First the forms that an argument may take (``integers``), then the rules on dtypes
+and sizes (``check_rules``). Sources: torch 2.13's answers, each held against torch by the parity suite.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from miniconv.dtypes import DTYPES
+
+__all__ = [
+    "Operand",
+    "batched_shape",
+    "check_bias_dtype",
+    "check_dtypes",
+    "check_rules",
+    "integers",
+    "invalid_arguments",
+    "padding_from_text",
+    "type_name",
+]
+
+INT64_MAX = 2**63 - 1
+MEMORY_FORMATS = ("contiguous", "channels_last")
+_DEFAULTS: Mapping[str, Any] = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+
+
+class Operand(NamedTuple):
+    """An input, weight or bias without its numbers: all that validation needs of it, ``kind`` for messages."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    kind: str = "Tensor"
+
+
+# ---- argument forms, then rules
+def integers(op: str, options: Mapping[str, Any], operands: Sequence[Operand | None], dims: int) -> dict[str, Any]:
+    """Every option in one form: ``groups`` an int, the others lists of ints (a list of one is left to broadcast)."""
+    got: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "padding" and isinstance(value, str):
+            continue
+        if name != "groups" and isinstance(value, (list, tuple)):
+            got[name] = _integer_list(op, name, value, options, operands)
+            continue
+        number = _integer(value)
+        if number is None:
+            raise invalid_arguments(op, [o.kind for o in operands if o is not None], options)
+        if not -INT64_MAX - 1 <= number <= INT64_MAX:
+            raise ValueError("Overflow when unpacking long long")
+        got[name] = number if name == "groups" else [number] * dims
+    return got
+
+
+def _integer_list(
+    op: str, name: str, values: Sequence[Any], options: Mapping[str, Any], operands: Sequence[Operand | None]
+) -> list[int]:
+    """A list as torch reads one: the first element decides whether it is a list of integers at all."""
+    got = []
+    for position, value in enumerate(values, 1):
+        number = int(value) if position > 1 and isinstance(value, bool) else _integer(value)
+        if number is None and position == 1:
+            raise invalid_arguments(op, [o.kind for o in operands if o is not None], options)
+        if number is None:
+            why = f"type must be tuple of ints,but got {type_name(value)}"
+            raise TypeError(
+                f"{op}(): argument '{name}' failed to unpack the object at pos {position} with error \"{why}\""
+            )
+        if not -INT64_MAX - 1 <= number <= INT64_MAX:
+            why = "Overflow when unpacking long long"
+            raise TypeError(
+                f"{op}(): argument '{name}' failed to unpack the object at pos {position} with error \"{why}\""
+            )
+        got.append(number)
+    return got
+
+
+def _integer(value: Any) -> int | None:
+    """``value`` as an int if it is an int, a NumPy integer or a 0-d integer tensor; a bool is none."""
+    if type(value) is int:
+        return value
+    dtype = str(getattr(value, "dtype", ""))
+    if isinstance(value, bool) or "bool" in dtype or getattr(value, "ndim", 0) != 0:
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def invalid_arguments(op: str, operand_types: Sequence[str], options: Mapping[str, Any]) -> TypeError:
+    """torch's TypeError for arguments of the wrong type: what was given, then what is accepted.
+
+    A Python function cannot see whether an argument was given by position or by name; options are shown by name.
+    """
+    given = {
+        name: value for name, value in options.items() if not (type(value) is int and value == _DEFAULTS.get(name))
+    }
+    got = ", ".join([*operand_types, *(f"{name}={type_name(given[name])}" for name in sorted(given))])
+    parts = [f"{'int' if name == 'groups' else 'tuple of ints'} {name} = {_DEFAULTS[name]}" for name in options]
+    return TypeError(
+        f"{op}() received an invalid combination of arguments - got ({got}), but expected one of:\n"
+        f" * (Tensor input, Tensor weight, Tensor bias = None, {', '.join(parts)})\n"
+    )
+
+
+def type_name(value: Any) -> str:
+    """The name of ``value``'s type as torch's messages print it."""
+    kind = type(value)
+    return f"numpy.{kind.__name__}" if kind.__module__.split(".")[0] == "numpy" else kind.__name__
+
+
+# ---- rules
+def check_rules(
+    dims: int,
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    bias_shape: Sequence[int] | None,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    transposed: bool,
+) -> None:
+    """Every rule on sizes that torch checks, in its order; ``input_shape`` has its batch axis."""
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    for name, values in (("stride", stride), ("padding", padding), ("dilation", dilation)):
+        if len(values) != dims:
+            raise RuntimeError(f"{name} needs {dims} values, but got {name}={values}")
+    if any(low < 0 or high < 0 for low, high in padding):
+        raise RuntimeError("negative padding is not supported")
+    if any(p < 0 for p in output_padding):
+        raise RuntimeError("negative output_padding is not supported")
+    if any(s <= 0 for s in stride):
+        raise RuntimeError("non-positive stride is not supported")
+    if any(d < 0 for d in dilation):
+        raise RuntimeError("dilation should be greater than zero")
+    weight_text = f"weight of size {list(weight_shape)}"
+    if len(weight_shape) != len(input_shape):
+        raise RuntimeError(
+            f"Expected {len(weight_shape)}-dimensional input for {len(weight_shape)}-dimensional weight "
+            f"{list(weight_shape)}, but got {len(input_shape)}-dimensional input of size {list(input_shape)} instead"
+        )
+    if weight_shape[0] < groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got {weight_text} "
+            "instead"
+        )
+    if weight_shape[0] % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+            f"size [{list(weight_shape)}] instead"
+        )
+    channels = weight_shape[0] if transposed else weight_shape[1] * groups
+    if input_shape[1] != channels:
+        # torch pads the longer side of a lopsided 'same' beforehand, and prints the size after that
+        shown = [*input_shape[:2], *(i + high - low for i, (low, high) in zip(input_shape[2:], padding))]
+        given = "transposed=1" if transposed else f"groups={groups}"
+        raise RuntimeError(
+            f"Given {given}, {weight_text}, expected input{shown} to have {channels} channels, but got "
+            f"{shown[1]} channels instead"
+        )
+    out_channels = weight_shape[1] * groups if transposed else weight_shape[0]
+    if bias_shape is not None and list(bias_shape) != [out_channels]:
+        raise RuntimeError(
+            f"Given {'transposed=1, ' if transposed else ''}{weight_text}, expected bias to be 1-dimensional with "
+            f"{out_channels} elements, but got bias of size {list(bias_shape)} instead"
+        )
+    check_extent = _check_transposed_extent if transposed else _check_window_fits
+    check_extent(input_shape[2:], weight_shape[2:], stride, padding, dilation, output_padding)
+    if 0 in input_shape[2:] and 0 not in input_shape[:2]:
+        raise RuntimeError(
+            f"Only zero batch or zero channel inputs are supported, but got input shape: {list(input_shape)}"
+        )
+    if 0 in weight_shape[2:]:
+        raise RuntimeError(f"kernel size should be greater than zero, but got {_kernel_text(weight_shape[2:])}")
+    if 0 in dilation:
+        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
+
+
+def _check_window_fits(
+    input_size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+) -> None:
+    """An ordinary convolution: at least one window inside the padded input, and sizes that 64 bits hold."""
+    limit = INT64_MAX // 2
+    for axis, (low, high) in enumerate(padding):
+        if max(low, high) > limit:
+            raise RuntimeError(
+                f"Given padding={max(low, high)} at dimension {axis} , expected padding to be at most {limit}"
+            )
+    padded = [i + low + high for i, (low, high) in zip(input_size, padding)]
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
+    if any(e > p for e, p in zip(extent, padded)):
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: "
+            f"({' x '.join(map(str, extent))}). Kernel size can't be greater than actual input size"
+        )
+
+
+def _check_transposed_extent(
+    input_size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+) -> None:
+    """A transposed convolution: output_padding below stride or dilation, and a positive output size."""
+    if any(p >= s and p >= d for p, s, d in zip(output_padding, stride, dilation)):
+        axes = _axis_names(len(kernel))
+
+        def words(name: str, values: Sequence[int]) -> str:
+            return " ".join(f"{name}_{axis}: {value}" for axis, value in zip(axes, values))
+
+        raise RuntimeError(
+            "output padding must be smaller than either stride or dilation, but got "
+            f"{words('output_padding', output_padding)} {words('stride', stride)} {words('dilation', dilation)}"
+        )
+    output = [
+        (i - 1) * s - low - high + d * (k - 1) + extra + 1
+        for i, s, (low, high), d, k, extra in zip(input_size, stride, padding, dilation, kernel, output_padding)
+    ]
+    if any(o < 1 for o in output):
+        raise RuntimeError(
+            f"Given input size per channel: ({' x '.join(map(str, input_size))}). Calculated output size per "
+            f"channel: ({' x '.join(map(str, output))}). Output size is too small"
+        )
+
+
+def check_bias_dtype(input: Operand, bias: Operand | None) -> None:
+    """torch's very first rule; it is not asked for a padding given as text."""
+    if bias is not None and bias.dtype != input.dtype:
+        names = [DTYPES[o.dtype].cpp_name if o.dtype in DTYPES else o.dtype for o in (input, bias)]
+        raise RuntimeError(f"Input type ({names[0]}) and bias type ({names[1]}) should be the same")
+
+
+def check_dtypes(input: Operand, weight: Operand, bias: Operand | None) -> None:
+    """One dtype for all operands (no promotion), and one that convolution exists for."""
+    if weight.dtype != input.dtype:
+        names = [DTYPES[o.dtype].scalar_name if o.dtype in DTYPES else o.dtype for o in (input, weight)]
+        raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
+    check_bias_dtype(input, bias)
+    if input.dtype not in DTYPES:
+        name = input.dtype[0].upper() + input.dtype[1:]
+        name = re.sub(r"^Uint", "UInt", name)
+        raise NotImplementedError(f'"slow_conv2d_cpu" not implemented for {name!r}')
+
+
+def batched_shape(shape: tuple[int, ...], dims: int, op: str) -> tuple[int, ...]:
+    """``shape`` with a batch axis of 1 in front where the input is unbatched."""
+    if len(shape) not in (dims + 1, dims + 2):
+        raise RuntimeError(
+            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {op}, but got input of size: "
+            f"{list(shape)}"
+        )
+    return shape if len(shape) == dims + 2 else (1, *shape)
+
+
+def padding_from_text(
+    text: str, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], integers: dict[str, Any]
+) -> list[tuple[int, int]]:
+    """'valid' is none; 'same' is dilation * (kernel - 1) in all, the odd cell on the high side."""
+    if text not in ("same", "valid"):
+        raise RuntimeError(f"Invalid padding string: '{text}'")
+    if text == "valid":
+        return [(0, 0)]
+    rank, dims = len(weight_shape), len(weight_shape) - 2
+    if dims < 1:
+        raise RuntimeError("weight should have at least three dimensions")
+    if integers["groups"] <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if rank != len(input_shape):
+        raise RuntimeError(
+            f"Expected {rank}-dimensional input for {rank}-dimensional weight{list(weight_shape)}, but got "
+            f"{len(input_shape)}-dimensional input of size {list(input_shape)} instead"
+        )
+    for name in ("stride", "dilation"):
+        if len(integers[name]) not in (1, dims):
+            raise RuntimeError(f"{name} cannot broadcast to {dims} dimensions")
+    if any(s != 1 for s in integers["stride"]):
+        raise RuntimeError("padding='same' is not supported for strided convolutions")
+    dilation = list(integers["dilation"]) * (dims if len(integers["dilation"]) == 1 else 1)
+    totals = [d * (k - 1) for d, k in zip(dilation, weight_shape[2:])]
+    return [(total // 2, total - total // 2) for total in totals]
+
+
+def _axis_names(dims: int) -> list[str]:
+    return ["depth", "height", "width"][3 - dims :]
+
+
+def _kernel_text(kernel: Sequence[int]) -> str:
+    """The kernel's size as torch's message spells it; a 1d kernel is reported as one row."""
+    if len(kernel) == 3:
+        return f": {kernel[0]} x {kernel[1]} x {kernel[2]} (TxHxW)".lstrip(": ")
+    height, width = (1, *kernel)[-2:]
+    return f"kernel_height: {height} kernel_width: {width}"
