@@ -81,11 +81,16 @@ def matmul(a: Array, b: Array) -> Array:
     array([[-53]], dtype=int8)
     """
     if is_tensor(a) and a.device.type != "cpu" and not (a.is_floating_point() or a.is_complex()):
-        total = a[..., :, :0].new_zeros((*a.shape[:-1], b.shape[-1]))
-        for k in range(a.shape[-1]):
-            total += a[..., :, k : k + 1] * b[..., k : k + 1, :]
-        return total
+        return _outer_products(a, b)
     return a @ b
+
+
+def _outer_products(a: Array, b: Array) -> Array:
+    """``a @ b`` without a matrix product: column k of ``a`` times row k of ``b``, summed over k."""
+    total = zeros((*a.shape[:-1], b.shape[-1]), a)
+    for k in range(a.shape[-1]):
+        total += a[..., :, k : k + 1] * b[..., k : k + 1, :]
+    return total
 
 
 def pad(x: Array, padding: Sequence[tuple[int, int]]) -> Array:
@@ -152,7 +157,7 @@ def columns(view: Array, groups: int) -> Array:
         groups: number of channel groups in the view.
 
     Returns:
-        A copy, with K times the elements of the input that it was taken from (for stride 1).
+        A copy, with stride 1 about K times as large as the input; for a 1x1 kernel on one contiguous image, a view.
     """
     dims = (view.ndim - 2) // 2
     n, channels, output, kernel = view.shape[0], view.shape[1], view.shape[2 : 2 + dims], view.shape[2 + dims :]

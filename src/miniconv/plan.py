@@ -77,7 +77,7 @@ class ConvPlan:
             f"  output         {' x '.join(map(str, problem.output_shape))}",
             f"  algorithm      {self.algorithm}" + ", as the adjoint of an ordinary convolution" * problem.transposed,
             f"  accumulates in {DTYPES[problem.dtype].compute}",
-            f"  multiply-adds  {problem.multiply_adds:,}, of which {problem.in_bounds_multiply_adds:,} touch real input",
+            f"  multiply-adds  {problem.multiply_adds:,}, {problem.in_bounds_multiply_adds:,} of them on real input",
         ]
         if self.algorithm == "im2col":
             lines.append(f"  workspace      columns in blocks of at most {arrays.COLUMNS_BYTES // 2**20} MiB")

@@ -31,19 +31,19 @@ def convolution(problem: ConvProblem, input: Tensor, weight: Tensor, bias: Tenso
         problem: states every size; already valid.
         input, weight, bias: of ``problem``'s shapes and dtype, on one device.
     """
-    result: Tensor = _Convolution.apply(problem, input, weight, bias)
+    result: Tensor = _Convolution.apply(problem, input, weight, bias)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return result
 
 
 def convolution_input_grad(problem: ConvProblem, grad_output: Tensor, weight: Tensor) -> Tensor:
     """The gradient of ``convolution`` with respect to its input, differentiable in both operands."""
-    result: Tensor = _InputGrad.apply(problem, grad_output, weight)
+    result: Tensor = _InputGrad.apply(problem, grad_output, weight)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return result
 
 
 def convolution_weight_grad(problem: ConvProblem, grad_output: Tensor, input: Tensor) -> Tensor:
     """The gradient of ``convolution`` with respect to its weight, differentiable in both operands."""
-    result: Tensor = _WeightGrad.apply(problem, grad_output, input)
+    result: Tensor = _WeightGrad.apply(problem, grad_output, input)  # type: ignore[no-untyped-call]  # torch ships apply untyped
     return result
 
 

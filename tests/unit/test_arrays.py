@@ -120,6 +120,12 @@ def test_integer_products_wrap(dtype):
     assert int(product[0, 0]) % 2 ** (8 * np.dtype(dtype).itemsize) == expected
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float32"])
+def test_a_sum_of_outer_products_is_the_matrix_product(dtype):
+    a, b = numbered(2, 3, 4).astype(dtype), numbered(2, 4, 5).astype(dtype)
+    np.testing.assert_array_equal(arrays._outer_products(a, b), a @ b, strict=True)
+
+
 def test_the_algorithms_do_not_import_torch():
     code = "import sys, miniconv.algorithms, miniconv.reference; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

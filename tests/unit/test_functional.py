@@ -37,7 +37,9 @@ def test_dark_lines():
     assert result.dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "complex64"]
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -49,7 +51,10 @@ def test_dark_lines():
 )
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_equals_the_definition(dtype, options, batch):
-    input, weight = integers(*batch, 4, 7, 9, dtype=dtype), integers(6, 4 // options.get("groups", 1), 3, 2, dtype=dtype)
+    input, weight = (
+        integers(*batch, 4, 7, 9, dtype=dtype),
+        integers(6, 4 // options.get("groups", 1), 3, 2, dtype=dtype),
+    )
     bias = integers(6, dtype=dtype)
     problem = ConvProblem.from_conv(*(F._convolution.describe(x) for x in (input, weight, bias)), **options)
     got = F.conv2d(input, weight, bias, **options)
@@ -132,6 +137,22 @@ def test_what_is_no_array(arguments, got):
     with pytest.raises(TypeError, match="invalid combination of arguments") as caught:
         F.conv2d(*arguments)
     assert f"got {got}, but expected" in str(caught.value)
+
+
+def test_what_is_remembered_of_an_integer_does_not_let_a_float_in():
+    operands = integers(1, 2, 5, 6), integers(3, 2, 3, 3)
+    F.conv2d(*operands, stride=1, padding=(1, 1))
+    for options in (
+        {"stride": 1.0},
+        {"stride": True},
+        {"padding": (1.0, 1.0)},
+        {"padding": (True, 1)},
+        {"groups": 1.0},
+    ):
+        with pytest.raises(TypeError):
+            F.conv2d(*operands, **{"stride": 1, "padding": (1, 1)} | options)
+    with pytest.raises(RuntimeError, match="to have 2 channels, but got 1"):
+        F.conv2d(operands[0][:, :1], operands[1], stride=1, padding=(1, 1))
 
 
 def test_a_huge_padding_is_refused_and_not_computed():

@@ -41,7 +41,9 @@ def test_plans_are_cached_and_bounded():
 def test_every_algorithm_can_be_asked_for():
     problem = ConvProblem.parse("conv2d n2 c3 o4 i8x9 k3x3 p1 bias")
     rng = np.random.default_rng(5)
-    x, w, b = (rng.integers(-3, 4, shape).astype("float32") for shape in (problem.input_shape, problem.weight_shape, (4,)))
+    x, w, b = (
+        rng.integers(-3, 4, shape).astype("float32") for shape in (problem.input_shape, problem.weight_shape, (4,))
+    )
     expected = reference.conv(problem, x, w, b)
     for name, algorithm in ALGORITHMS.items():
         got = plan(problem, name)(x, w, b)

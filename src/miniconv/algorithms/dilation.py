@@ -108,5 +108,6 @@ def _undilated(padded: Array, weight: Array, stride: Sequence[int], groups: int,
         ic = slice(g.start * weight.shape[1], g.stop * weight.shape[1])
         oc = slice(g.start * per_group, g.stop * per_group)
         target = output[(n, oc, *o)]
-        part = columns(view[(n, ic, *o)], g.stop - g.start)
-        target[...] = from_rows(matmul(matrix[g], part), target.shape[0], target.shape[2:])
+        # the columns have no name: one would keep a block's alive while the next block's are laid out
+        product = matmul(matrix[g], columns(view[(n, ic, *o)], g.stop - g.start))
+        target[...] = from_rows(product, target.shape[0], target.shape[2:])

@@ -29,9 +29,9 @@ __all__ = ["BOUND_CONSTANT", "bound_factor", "conv", "transform_size", "unsuppor
 
 BOUND_CONSTANT = 4.0
 """c of ``bound_factor``, measured. Beyond the channels' share, the largest error was 0.96 * u * log2(points) times the
-norms: 18 problems of 1 to 65536 points and 1 to 1024 channels (15 of them in float64), in float32, float64 and complex64,
-with NumPy's transform and with torch's, each on 56 kinds of data (random, constant, spikes, waves, heavy tails, ...). c
-is four times that.
+norms: 18 problems of 1 to 65536 points and 1 to 1024 channels (15 of them in float64), in float32, float64 and
+complex64, with NumPy's transform and with torch's, each on 56 kinds of data (random, constant, spikes, waves, heavy
+tails, ...). c is four times that.
 """
 
 

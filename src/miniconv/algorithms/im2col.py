@@ -65,9 +65,10 @@ def conv(problem: ConvProblem, input: Array, weight: Array) -> Array:
     matrix = _matrix(problem, weight)
     view = _windows(problem, pad(input, problem.padding))
     for n, g, o in _blocks(problem, input):
-        part = columns(view[_part(problem.in_channels, problem, n, g, o)], g.stop - g.start)
         target = output[_part(problem.out_channels, problem, n, g, o)]
-        target[...] = from_rows(matmul(matrix[g], part), target.shape[0], target.shape[2:])
+        # the columns have no name: one would keep a block's alive while the next block's are laid out
+        product = matmul(matrix[g], columns(view[_part(problem.in_channels, problem, n, g, o)], g.stop - g.start))
+        target[...] = from_rows(product, target.shape[0], target.shape[2:])
     return output
 
 
@@ -122,9 +123,9 @@ def weight_grad(problem: ConvProblem, grad_output: Array, input: Array) -> Array
     matrix = _matrix(problem, grad)
     view = _windows(problem, pad(input, problem.padding))
     for n, g, o in _blocks(problem, input):
-        part = columns(view[_part(problem.in_channels, problem, n, g, o)], g.stop - g.start)
+        seen = view[_part(problem.in_channels, problem, n, g, o)]
         rows = to_rows(grad_output[_part(problem.out_channels, problem, n, g, o)], g.stop - g.start)
-        matrix[g] += matmul(rows, permute(part, (0, 2, 1)))
+        matrix[g] += matmul(rows, permute(columns(seen, g.stop - g.start), (0, 2, 1)))
     return grad
 
 

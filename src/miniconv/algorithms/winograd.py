@@ -17,7 +17,6 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 201
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -114,7 +113,8 @@ def conv_f2(problem: ConvProblem, input: Array, weight: Array) -> Array:
 
     Numerics: exact on integers if 4 * S_W < 2^24 in float32; else within gamma_(C_in / groups + 12) * S_W.
     Cost: 4 multiplications for each output, input and output channel instead of 9; workspace: the transformed
-    kernels, 16 / 9 of the weight; the transformed tiles of a block; and a padded copy of the input.
+    kernels, 16 / 9 of the weight; the transformed tiles of a block, within twice ``arrays.COLUMNS_BYTES``; and a padded
+    copy of the input.
 
     >>> problem = ConvProblem.parse("conv2d n1 c1 o1 i4x4 k3x3")
     >>> conv_f2(problem, np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), np.ones((1, 1, 3, 3), np.float32))
@@ -137,7 +137,8 @@ def conv_f4(problem: ConvProblem, input: Array, weight: Array) -> Array:
 
     Numerics: within gamma_(C_in / groups + 24) * S_W; never claimed exact, for 1/6 and 1/24 are rounded.
     Cost: 2.25 multiplications for each output, input and output channel instead of 9; workspace: the transformed
-    kernels, 4 times the weight; the transformed tiles of a block; and a padded copy of the input.
+    kernels, 4 times the weight; the transformed tiles of a block, within twice ``arrays.COLUMNS_BYTES``; and a padded
+    copy of the input.
 
     >>> problem = ConvProblem.parse("conv2d n1 c1 o1 i4x4 k3x3")
     >>> input = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
@@ -166,26 +167,20 @@ def _conv(variant: Winograd, problem: ConvProblem, input: Array, weight: Array) 
     for n, *at in blocks((output.shape[0], *tiles), tile_bytes):
         corner = [slice(a.start * m, min(a.stop * m, size)) for a, size in zip(at, problem.output_size)]
         target = output[(n, slice(None), *corner)]
-        part = _transform(variant.b_t, view[(n, slice(None), *at)], axes=(4, 5))
-        target[...] = _tiles_from_products(variant, _products(kernels, part), part.shape)[(..., *_sizes(target))]
+        whole = _outputs_of_tiles(variant, kernels, view[(n, slice(None), *at)])
+        target[...] = whole[..., : target.shape[2], : target.shape[3]]
     return output
 
 
-def _products(kernels: Array, part: Array) -> Array:
-    """Sums over the channels, for each place of a tile: (n, C_in, *tiles, s, s) -> (s, s, g, C_out / g, n * tiles)."""
-    n, channels, *tiles, seen, _ = part.shape
-    groups = kernels.shape[2]
-    split = part.reshape(n, groups, channels // groups, math.prod(tiles), seen, seen)
-    return matmul(kernels, permute(split, (4, 5, 1, 2, 0, 3)).reshape(seen, seen, groups, channels // groups, -1))
-
-
-def _tiles_from_products(variant: Winograd, products: Array, part_shape: Sequence[int]) -> Array:
-    """The outputs of a block, surplus included: (n, C_out, tiles_h * m, tiles_w * m)."""
-    n, (rows, cols), m = part_shape[0], part_shape[2:4], variant.tile
-    back = _transform(variant.a_t, products, axes=(0, 1))  # (m, m, g, oc, n * rows * cols)
-    channels = back.shape[2] * back.shape[3]
-    placed = permute(back.reshape(m, m, channels, n, rows, cols), (3, 2, 4, 0, 5, 1))
-    return placed.reshape(n, channels, rows * m, cols * m)
+def _outputs_of_tiles(variant: Winograd, kernels: Array, view: Array) -> Array:
+    """A block of tiles (n, C_in, rows, cols, seen, seen) to its outputs (n, C_out, rows * m, cols * m), surplus too."""
+    n, _, rows, cols, seen, _ = view.shape
+    m, (groups, per_group, channels) = variant.tile, kernels.shape[2:]  # kernels: (seen, seen, g, oc, ic)
+    split = _transform(variant.b_t, view, axes=(4, 5)).reshape(n, groups, channels, rows * cols, seen, seen)
+    tiles = permute(split, (4, 5, 1, 2, 0, 3)).reshape(seen, seen, groups, channels, n * rows * cols)
+    back = _transform(variant.a_t, matmul(kernels, tiles), axes=(0, 1))  # (m, m, g, oc, n * rows * cols)
+    placed = permute(back.reshape(m, m, groups * per_group, n, rows, cols), (3, 2, 4, 0, 5, 1))
+    return placed.reshape(n, groups * per_group, rows * m, cols * m)
 
 
 def _transform(matrix: Matrix, x: Array, axes: Sequence[int]) -> Array:
@@ -201,8 +196,3 @@ def _transform(matrix: Matrix, x: Array, axes: Sequence[int]) -> Array:
             result[(*before, row)] = total
         x = result
     return x
-
-
-def _sizes(target: Array) -> tuple[slice, slice]:
-    """What of a block's tiles lies inside the output."""
-    return slice(target.shape[2]), slice(target.shape[3])

@@ -6,6 +6,7 @@ NumPy arrays, through ``miniconv.torch_ops`` (autograd) for tensors.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,29 @@ def _run(
     tensors = all(map(is_tensor, operands))
     if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
         raise invalid_arguments(op, [type_name(x) for x in operands], options)
-    problem = constructor(*(describe(x) for x in operands), **options, dims=dims)
+    problem = _stated(constructor, dims, tuple(map(describe, operands)), options)
     if tensors:
         from miniconv import torch_ops
 
         return torch_ops.convolution(problem, input, weight, bias)
     return plan(problem)(input, weight, bias)
+
+
+def _stated(constructor: Any, dims: int, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
+    """The problem; one that was stated before in plain integers is remembered, with its validation."""
+    # types are checked because 1 == 1.0 == True: a float must not find what an integer left behind
+    if all(type(i) in (int, str) for value in options.values() for i in (value if type(value) is tuple else (value,))):
+        return _remembered(constructor, dims, operands, tuple(options.items()))
+    problem: ConvProblem = constructor(*operands, **options, dims=dims)
+    return problem
+
+
+@lru_cache(maxsize=4096)
+def _remembered(
+    constructor: Any, dims: int, operands: tuple[Operand, ...], options: tuple[tuple[str, Any], ...]
+) -> ConvProblem:
+    problem: ConvProblem = constructor(*operands, **dict(options), dims=dims)
+    return problem
 
 
 def describe(x: Array) -> Operand:

@@ -11,7 +11,9 @@ from typing import Any
 try:
     import torch
 except ImportError as error:
-    raise ImportError("miniconv.nn needs torch (pip install 'miniconv[torch]'); miniconv.functional does not") from error
+    raise ImportError(
+        "miniconv.nn needs torch (pip install 'miniconv[torch]'); miniconv.functional does not"
+    ) from error
 
 from miniconv import functional
 from miniconv.nn.blocks import BasicBlock, Bottleneck, ConvBNReLU, DilConv, Identity, SepConv

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -61,7 +61,7 @@ class Conv2d(torch.nn.Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -77,7 +77,8 @@ class Conv2d(torch.nn.Conv2d):
         self.transposed = False
         self.output_padding = (0, 0)
         self._check_arguments()
-        self._reversed_padding_repeated_twice = self._border()
+        # torch makes a tuple of integer padding, and annotates a list
+        self._reversed_padding_repeated_twice = self._border()  # type: ignore[assignment]
         weight_shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight = torch.nn.Parameter(torch.empty(weight_shape, device=device, dtype=dtype))
         if bias:

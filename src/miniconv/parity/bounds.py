@@ -99,7 +99,7 @@ def allowed_error(kind: str, case: Case, values: Values, exact: Exact, fft_const
             steps = case.in_channels // case.groups + transform.roundings
             allowed = gamma(steps, u) * _winograd_magnitude(transform, case, values)
         elif kind == "fft":
-            allowed = fft_constant * u * _fft_magnitude(case, values)
+            allowed = _fft_error(case, values, u, fft_constant)
         elif kind == "three_products":
             allowed = _three_products(exact, u, result.unit_roundoff, result.smallest_subnormal)
         else:
@@ -163,13 +163,18 @@ def _winograd_magnitude(transform: Transform, case: Case, values: Values) -> Arr
     return np.asarray(total.reshape(case.output_shape))
 
 
-def _fft_magnitude(case: Case, values: Values) -> Array:
-    """log2(n) * sum over the input channels of ||x_c|| * ||w_c||: one number for each image and output channel."""
+def _fft_error(case: Case, values: Values, u: float, constant: float) -> Array:
+    """u * (c * log2(points) + C_in / groups) * sum over the input channels of ||x_c|| * ||w_c||, and the bias's own.
+
+    One number for each image and output channel: a Fourier transform spreads the error of each element over all.
+    """
     x, w = _padded(case, values)
-    points = math.prod(size + kernel for size, kernel in zip(x.shape[3:], case.kernel_size))
+    extents = [d * (k - 1) + 1 for k, d in zip(case.kernel_size, case.dilation)]
+    points = math.prod(size + extent for size, extent in zip(x.shape[3:], extents))
     norm_x = np.sqrt((x**2).sum(axis=tuple(range(3, x.ndim))))
     norm_w = np.sqrt((w**2).sum(axis=tuple(range(3, w.ndim))))
-    total = np.log2(points) * np.einsum("ngc,goc->ngo", norm_x, norm_w)
     batch = 1 if case.batch is None else case.batch
-    total = total.reshape(batch, case.out_channels, *(1,) * len(case.input_size)) + _bias_magnitude(case, values)
-    return np.broadcast_to(total, (batch, case.out_channels, *case.output_size)).reshape(case.output_shape)
+    norms = np.einsum("ngc,goc->ngo", norm_x, norm_w).reshape(batch, -1, *(1,) * len(case.input_size))
+    factor = u * (constant * math.log2(points) + case.in_channels // case.groups + 2)
+    error = factor * (norms + _bias_magnitude(case, values))
+    return np.broadcast_to(error, (batch, case.out_channels, *case.output_size)).reshape(case.output_shape)

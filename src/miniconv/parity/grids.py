@@ -27,8 +27,9 @@ from __future__ import annotations
 import itertools
 import random as _random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -36,7 +37,6 @@ from miniconv.parity.cases import (
     COMPLEX_DTYPES,
     DTYPES,
     FLOAT_DTYPES,
-    INTEGER_DTYPES,
     LAYOUTS,
     PADDING_MODES,
     Case,
@@ -44,7 +44,7 @@ from miniconv.parity.cases import (
 from miniconv.parity.data import SPECIALS
 
 __all__ = [
-    "AXES", "counts", "full_grid", "geometries", "geometry", "layouts", "listed", "padding_modes", "random",
+    "AXES", "GRIDS", "counts", "full_grid", "geometries", "geometry", "layouts", "listed", "padding_modes", "random",
     "short_grid", "specials", "spread",
 ]  # fmt: skip
 
@@ -142,29 +142,31 @@ def listed(name: str) -> list[Case]:
     return [Case.parse(line) for line in lines if line]
 
 
-def full_grid() -> dict[str, list[Case]]:
-    """Every grid of this module by name; their union is what the parity tests run."""
-    return {
-        **{f"geometry {dtype}": geometry(dtype) for dtype in DTYPES},
-        **{f"layouts {layout}": layouts(layout) for layout in LAYOUTS[1:]},
-        "random float32": random("float32"),
-        "random": random(),
-        **{f"padding_mode {mode}": padding_modes(mode) for mode in PADDING_MODES[1:]},
-        **{f"specials {dtype}": specials(dtype) for dtype in DTYPES if dtype not in INTEGER_DTYPES},
-        "errors": listed("errors.txt"),
-        "regressions": listed("regressions.txt"),
-    }
+GRIDS: Mapping[str, Callable[[], list[Case]]] = {
+    **{f"geometry-{dtype}": partial(geometry, dtype) for dtype in DTYPES},
+    **{f"layout-{layout}": partial(layouts, layout) for layout in LAYOUTS[1:]},
+    "random-float32": partial(random, "float32"),
+    "random-any": random,
+    **{f"mode-{mode}": partial(padding_modes, mode) for mode in PADDING_MODES[1:]},
+    **{f"specials-{dtype}": partial(specials, dtype) for dtype in (*FLOAT_DTYPES, *COMPLEX_DTYPES)},
+    "errors": partial(listed, "errors.txt"),
+    "regressions": partial(listed, "regressions.txt"),
+}
+"""Every grid by name. Their union is what the parity tests run."""
+
+
+def full_grid() -> list[Case]:
+    """The union of ``GRIDS``."""
+    return [case for grid in GRIDS.values() for case in grid()]
 
 
 def short_grid(size: int = 3000) -> list[Case]:
-    """A seeded sample of the full grid for demonstrations, in which every pair of values still meets.
+    """A seeded sample of the full grid, for demonstrations; the default size still has every pair of axis values.
 
     Args:
         size: how many cases.
     """
-    rng = _random.Random(size)
-    everything = list(itertools.chain.from_iterable(full_grid().values()))
-    return rng.sample(everything, size)
+    return _random.Random(size).sample(full_grid(), size)
 
 
 def counts(cases: Iterable[Case]) -> dict[str, Counter[str]]:

@@ -1,0 +1,70 @@
+"""The command line: ``python -m miniconv COMMAND``. Each command is a few lines over the API.
+
+A command is a function that is given the parsed arguments and returns the exit status. ``COMMANDS`` lists them with
+their arguments; nothing that a command needs is imported before it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        help: one line.
+        run: what it does.
+        arguments: name or flag of each argument, and what ``argparse`` is told of it.
+    """
+
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    arguments: dict[str, dict[str, Any]]
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from miniconv import demo
+
+    return demo.main(arguments.out)
+
+
+COMMANDS = {
+    "demo": Command(
+        "five steps on real pictures, a table and a folder of pictures",
+        _demo,
+        {"--out": {"type": Path, "default": Path("demo-out"), "metavar": "DIR", "help": "the folder (%(default)s)"}},
+    ),
+}
+"""Every command by its name."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+
+    Returns:
+        The exit status: 0 if all is well.
+
+    Raises:
+        SystemExit: the arguments are not understood (status 2), or help or version was asked for.
+    """
+    parser = argparse.ArgumentParser(prog="miniconv", description="PyTorch's convolution, rebuilt from scratch.")
+    parser.add_argument("--version", action="version", version=f"miniconv {version('miniconv')}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=command.help, description=command.help)
+        for argument, options in command.arguments.items():
+            subparser.add_argument(argument, **options)
+        subparser.set_defaults(run=command.run)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
