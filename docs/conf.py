@@ -31,7 +31,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "code"
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {"Array": "Array", "Tensor": "Tensor"}
@@ -48,12 +48,28 @@ def escape_markup(app, what, name, obj, options, lines):
         bare = line.strip()
         in_example = bare.startswith(">>>") or (in_example and bool(bare))
         in_math = bare.startswith(".. math::") or (in_math and (not bare or line.startswith("    ")))
-        if in_example or in_math or bare.startswith(".."):
+        in_formula = what == "module" and line.startswith("    ")
+        if in_example or in_math or in_formula or bare.startswith(".."):
             continue
         pieces = re.split(r"(``.*?``|:\w+:`.*?`|`[^`]*`)", line)
         # the even pieces lie outside of code; a `**name` of Napoleon's own comes escaped already
         pieces[::2] = [re.sub(r"(?<![\\*])([*|])(?=[\w(])|(?<=\w)(\|)", r"\\\1\2", piece) for piece in pieces[::2]]
         lines[at] = "".join(pieces)
+    if what in ("attribute", "data", "property"):
+        lines[0] = f": {lines[0]}"  # an empty type, else Napoleon takes what stands before a colon for one
+
+
+def show_formulas_as_written(app, what, name, obj, options, lines):
+    """What a module's docstring indents is a formula, line by line; to Sphinx it would be a quotation."""
+    if what == "module":
+        for at in range(len(lines) - 1, 1, -1):
+            if lines[at].startswith("    ") and not lines[at - 1].strip() and lines[at - 2][:1] not in ("", " ", "-"):
+                lines[at:at] = ["::", ""]
+
+
+def is_noise(app, what, name, obj, skip, options):
+    """Python itself documents a named tuple's fields as "Alias for field number 0"; the class says it better."""
+    return skip or (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
 
 
 def write_math(writer, node):
@@ -67,4 +83,6 @@ def write_math(writer, node):
 def setup(app):
     """Sphinx's entry point."""
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
+    app.connect("autodoc-skip-member", is_noise)
+    app.connect("autodoc-process-docstring", show_formulas_as_written, priority=400)
     app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before Napoleon adds markup of its own
