@@ -59,12 +59,12 @@ class ConvPlan:
     def input_grad(self, grad_output: Array, weight: Array) -> Array:
         """The gradient with respect to the input, of ``problem.input_shape``; operands as in ``__call__``."""
         backward = im2col.conv if self.problem.transposed else im2col.input_grad
-        result = self._run(backward, self.problem.batched_input_shape, self._batched(grad_output), weight)
+        result = self._run(backward, self.problem.batched_input_shape, self._reached(grad_output), weight)
         return result[0] if self.problem.batch is None else result
 
     def weight_grad(self, grad_output: Array, input: Array) -> Array:
         """The gradient with respect to the weight, of ``problem.weight_shape``; operands as in ``__call__``."""
-        pair = (self._batched(grad_output), self._batched(input))
+        pair = (self._reached(grad_output), self._batched(input))
         # the adjoint's input is this problem's grad_output, and its grad_output this problem's input
         first, second = pair[::-1] if self.problem.transposed else pair
         return self._run(im2col.weight_grad, self.problem.weight_shape, first, second)
@@ -87,6 +87,12 @@ class ConvPlan:
     def _batched(self, x: Array) -> Array:
         return x[None] if self.problem.batch is None else x
 
+    def _reached(self, grad_output: Array) -> Array:
+        """``grad_output``, batched, without the cells at the end of a transposed output that no input reaches."""
+        batched = self._batched(grad_output)
+        size = self.problem.adjoint.input_size if self.problem.transposed else self.problem.output_size
+        return batched[(..., *map(slice, size))]
+
     def _run(
         self, operator: Operator, shape: tuple[int, ...], first: Array, second: Array, bias: Array | None = None
     ) -> Array:
@@ -98,6 +104,8 @@ class ConvPlan:
         first_in, second_in = _enter(first, compute), _enter(second, compute)
         with np.errstate(all="ignore"):  # Inf and NaN are data here, and integers wrap: as in torch, without a warning
             result = operator(problem.adjoint if problem.transposed else problem, first_in, second_in)
+            unreached = [(0, want - got) for want, got in zip(shape[2:], result.shape[2:])]
+            result = arrays.pad(result, unreached)
             if bias is not None:
                 result += _enter(bias, compute).reshape(-1, *(1,) * problem.spatial_dims)
             result = _leave(result, first, problem.dtype)

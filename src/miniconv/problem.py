@@ -266,21 +266,31 @@ class ConvProblem:
     def adjoint(self) -> ConvProblem:
         """The convolution whose input gradient this transposed one computes, and the reverse: same weight, no bias.
 
-        A transposed convolution is, number by number, the gradient of an ordinary one with respect to its input.
+        A transposed convolution is, number by number, the gradient of an ordinary one with respect to its input. Its
+        output may end in cells that no window of the ordinary one can reach (an output_padding that is not below the
+        stride): then the ordinary one's input is shorter, and those cells are zero.
         """
-        adjoint = replace(
-            self,
-            in_channels=self.out_channels,
-            out_channels=self.in_channels,
-            input_size=self.output_size,
-            output_padding=(),
-            transposed=not self.transposed,
-            bias=False,
-        )
-        if adjoint.transposed:  # inputs past the last window make the size ambiguous: output_padding says which
-            missing = tuple(i - o for i, o in zip(self.input_size, adjoint.output_size))
-            adjoint = replace(adjoint, output_padding=missing)
-        return adjoint
+        if not self.transposed:
+            forward = replace(self, **self._exchanged(self.output_size), output_padding=())
+            # input past the last window: output_padding says how much
+            missing = tuple(i - o for i, o in zip(self.input_size, forward.output_size))
+            return replace(forward, output_padding=missing)
+        size, padding = [], []
+        for out, (low, high), extra, stride in zip(self.output_size, self.padding, self.output_padding, self.stride):
+            beyond = extra >= stride  # cells that the padding cut off come back first; the others are zero
+            size.append(out - max(0, extra - high) if beyond else out)
+            padding.append((low, max(0, high - extra)) if beyond else (low, high))
+        return replace(self, **self._exchanged(tuple(size)), padding=tuple(padding), output_padding=())
+
+    def _exchanged(self, input_size: tuple[int, ...]) -> dict[str, Any]:
+        """The fields in which the two sides of a convolution change places."""
+        return {
+            "in_channels": self.out_channels,
+            "out_channels": self.in_channels,
+            "input_size": input_size,
+            "transposed": not self.transposed,
+            "bias": False,
+        }
 
     # ---- text -------------------------------------------------------------------------------------------------
 
@@ -373,7 +383,6 @@ class ConvProblem:
             "dilation": dilation,
         }
         numbers = integers(op, options, (input, weight, bias), dims)
-        check_bias_dtype(input, bias)
         sizes = batched_shape(input.shape, dims, op)
         pairs = [(p, p) for p in numbers["padding"]]
         return cls._from_lists(op, input, sizes, weight, bias, numbers, pairs)
@@ -424,7 +433,7 @@ class ConvProblem:
             transposed,
         )
         if math.prod(sizes[:2]):  # torch returns an empty result before it looks at the dtypes
-            check_dtypes(input, weight, bias)
+            check_dtypes(op, input, weight, bias)
         groups = numbers["groups"]
         return cls(
             batch=sizes[0] if len(input.shape) == len(sizes) else None,

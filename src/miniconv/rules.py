@@ -20,13 +20,22 @@ __all__ = [
     "check_dtypes",
     "check_rules",
     "integers",
-    "invalid_arguments",
+    "invalid_operand",
     "padding_from_text",
     "type_name",
 ]
 
 INT64_MAX = 2**63 - 1
 MEMORY_FORMATS = ("contiguous", "channels_last")
+_BACKENDS: Mapping[str, str] = {
+    "conv1d": "slow_conv2d_cpu",
+    "conv2d": "slow_conv2d_cpu",
+    "conv3d": "compute_columns3d",
+    "conv_transpose1d": "slow_conv_transpose2d_out_cpu",
+    "conv_transpose2d": "slow_conv_transpose2d_out_cpu",
+    "conv_transpose3d": "slow_conv_transpose3d_out_cpu",
+}
+"""The names under which torch refuses a dtype."""
 _DEFAULTS: Mapping[str, Any] = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
 
 
@@ -39,19 +48,21 @@ class Operand(NamedTuple):
     kind: str = "Tensor"
 
 
-# ---- argument forms, then rules
+# ---- argument forms ------------------------------------------------------------------------------------------
+
+
 def integers(op: str, options: Mapping[str, Any], operands: Sequence[Operand | None], dims: int) -> dict[str, Any]:
     """Every option in one form: ``groups`` an int, the others lists of ints (a list of one is left to broadcast)."""
     got: dict[str, Any] = {}
     for name, value in options.items():
-        if name == "padding" and isinstance(value, str):
+        if name == "padding" and isinstance(value, str) and not op.startswith("conv_transpose"):
             continue
         if name != "groups" and isinstance(value, (list, tuple)):
             got[name] = _integer_list(op, name, value, options, operands)
             continue
         number = _integer(value)
         if number is None:
-            raise invalid_arguments(op, [o.kind for o in operands if o is not None], options)
+            raise _wrong_option(op, name, options, operands)
         if not -INT64_MAX - 1 <= number <= INT64_MAX:
             raise ValueError("Overflow when unpacking long long")
         got[name] = number if name == "groups" else [number] * dims
@@ -66,7 +77,7 @@ def _integer_list(
     for position, value in enumerate(values, 1):
         number = int(value) if position > 1 and isinstance(value, bool) else _integer(value)
         if number is None and position == 1:
-            raise invalid_arguments(op, [o.kind for o in operands if o is not None], options)
+            raise _wrong_option(op, name, options, operands)
         if number is None:
             why = f"type must be tuple of ints,but got {type_name(value)}"
             raise TypeError(
@@ -94,8 +105,26 @@ def _integer(value: Any) -> int | None:
         return None
 
 
-def invalid_arguments(op: str, operand_types: Sequence[str], options: Mapping[str, Any]) -> TypeError:
-    """torch's TypeError for arguments of the wrong type: what was given, then what is accepted.
+def _wrong_option(op: str, name: str, options: Mapping[str, Any], operands: Sequence[Operand | None]) -> TypeError:
+    """torch's TypeError for an option of the wrong type."""
+    if not op.startswith("conv_transpose"):
+        return _invalid_arguments(op, [o.kind for o in operands if o is not None], options)
+    wanted = "int" if name == "groups" else "tuple of ints"
+    return TypeError(f"{op}(): argument '{name}' must be {wanted}, not {type_name(options[name])}")
+
+
+def invalid_operand(op: str, operand_types: Sequence[str], options: Mapping[str, Any]) -> TypeError:
+    """torch's TypeError for operands of which one is not what the others are, a tensor or an array."""
+    if not op.startswith("conv_transpose"):
+        return _invalid_arguments(op, operand_types, options)
+    wanted = "numpy.ndarray" if operand_types[0] == "numpy.ndarray" else "Tensor"
+    position = next(i for i, got in enumerate(operand_types) if got not in (wanted, "Parameter"))
+    name, got = ("input", "weight", "bias")[position], operand_types[position]
+    return TypeError(f"{op}(): argument '{name}' (position {position + 1}) must be {wanted}, not {got}")
+
+
+def _invalid_arguments(op: str, operand_types: Sequence[str], options: Mapping[str, Any]) -> TypeError:
+    """torch's TypeError where an operator has two signatures: what was given, then what is accepted.
 
     A Python function cannot see whether an argument was given by position or by name; options are shown by name.
     """
@@ -116,7 +145,9 @@ def type_name(value: Any) -> str:
     return f"numpy.{kind.__name__}" if kind.__module__.split(".")[0] == "numpy" else kind.__name__
 
 
-# ---- rules
+# ---- rules ---------------------------------------------------------------------------------------------------
+
+
 def check_rules(
     dims: int,
     input_shape: Sequence[int],
@@ -174,33 +205,31 @@ def check_rules(
             f"Given {'transposed=1, ' if transposed else ''}{weight_text}, expected bias to be 1-dimensional with "
             f"{out_channels} elements, but got bias of size {list(bias_shape)} instead"
         )
-    check_extent = _check_transposed_extent if transposed else _check_window_fits
-    check_extent(input_shape[2:], weight_shape[2:], stride, padding, dilation, output_padding)
+    limit = INT64_MAX // 2
+    for axis, pair in enumerate(padding):
+        if max(pair) > limit:
+            raise RuntimeError(
+                f"Given padding={max(pair)} at dimension {axis} , expected padding to be at most {limit}"
+            )
+    if not transposed:
+        _check_window_fits(input_shape[2:], weight_shape[2:], padding, dilation)
     if 0 in input_shape[2:] and 0 not in input_shape[:2]:
-        raise RuntimeError(
-            f"Only zero batch or zero channel inputs are supported, but got input shape: {list(input_shape)}"
-        )
+        shown = [*input_shape[:2], *_rows(input_shape[2:], 1)]
+        raise RuntimeError(f"Only zero batch or zero channel inputs are supported, but got input shape: {shown}")
     if 0 in weight_shape[2:]:
-        raise RuntimeError(f"kernel size should be greater than zero, but got {_kernel_text(weight_shape[2:])}")
+        raise RuntimeError(f"kernel size should be greater than zero, but got{_kernel_text(weight_shape[2:])}")
     if 0 in dilation:
-        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
+        rows = _rows(dilation, 1)
+        words = ", ".join(f"dilation_{axis}: {d}" for axis, d in zip(_axis_names(len(rows)), rows))
+        raise RuntimeError(f"dilation should be greater than zero, but got {words if transposed else rows}")
+    if transposed:
+        _check_transposed_extent(input_shape, weight_shape[2:], stride, padding, dilation, output_padding)
 
 
 def _check_window_fits(
-    input_size: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    dilation: Sequence[int],
-    output_padding: Sequence[int],
+    input_size: Sequence[int], kernel: Sequence[int], padding: Sequence[tuple[int, int]], dilation: Sequence[int]
 ) -> None:
-    """An ordinary convolution: at least one window inside the padded input, and sizes that 64 bits hold."""
-    limit = INT64_MAX // 2
-    for axis, (low, high) in enumerate(padding):
-        if max(low, high) > limit:
-            raise RuntimeError(
-                f"Given padding={max(low, high)} at dimension {axis} , expected padding to be at most {limit}"
-            )
+    """An ordinary convolution: at least one window inside the padded input."""
     padded = [i + low + high for i, (low, high) in zip(input_size, padding)]
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     if any(e > p for e, p in zip(extent, padded)):
@@ -211,7 +240,7 @@ def _check_window_fits(
 
 
 def _check_transposed_extent(
-    input_size: Sequence[int],
+    input_shape: Sequence[int],
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[tuple[int, int]],
@@ -219,24 +248,29 @@ def _check_transposed_extent(
     output_padding: Sequence[int],
 ) -> None:
     """A transposed convolution: output_padding below stride or dilation, and a positive output size."""
-    if any(p >= s and p >= d for p, s, d in zip(output_padding, stride, dilation)):
-        axes = _axis_names(len(kernel))
-
-        def words(name: str, values: Sequence[int]) -> str:
-            return " ".join(f"{name}_{axis}: {value}" for axis, value in zip(axes, values))
-
-        raise RuntimeError(
-            "output padding must be smaller than either stride or dilation, but got "
-            f"{words('output_padding', output_padding)} {words('stride', stride)} {words('dilation', dilation)}"
-        )
     output = [
         (i - 1) * s - low - high + d * (k - 1) + extra + 1
-        for i, s, (low, high), d, k, extra in zip(input_size, stride, padding, dilation, kernel, output_padding)
+        for i, s, (low, high), d, k, extra in zip(input_shape[2:], stride, padding, dilation, kernel, output_padding)
     ]
-    if any(o < 1 for o in output):
+    if 0 in input_shape[:2]:  # nothing is computed, so torch asks for no more than a shape
+        if min(output) < 0:
+            axis = next(i for i, o in enumerate(output) if o < 0)
+            shape = [*input_shape[:2], *output]
+            raise RuntimeError(f"invalid shape dimension {output[axis]} at index {axis + 2} of shape {shape}")
+        return
+    if any(p >= s and p >= d for p, s, d in zip(output_padding, stride, dilation)):
+        shown = {"output_padding": _rows(output_padding, 0), "stride": _rows(stride, 1), "dilation": _rows(dilation, 1)}
+        words = " ".join(
+            f"{name}_{axis}: {value}"
+            for name, values in shown.items()
+            for axis, value in zip(_axis_names(len(values)), values)
+        )
+        raise RuntimeError(f"output padding must be smaller than either stride or dilation, but got {words}")
+    if min(output) < 1:
+        small, out = (" x ".join(map(str, _rows(size, 1))) for size in (input_shape[2:], output))
         raise RuntimeError(
-            f"Given input size per channel: ({' x '.join(map(str, input_size))}). Calculated output size per "
-            f"channel: ({' x '.join(map(str, output))}). Output size is too small"
+            f"Given input size per channel: ({small}). Calculated output size per channel: ({out}). Output size is too "
+            "small"
         )
 
 
@@ -247,16 +281,15 @@ def check_bias_dtype(input: Operand, bias: Operand | None) -> None:
         raise RuntimeError(f"Input type ({names[0]}) and bias type ({names[1]}) should be the same")
 
 
-def check_dtypes(input: Operand, weight: Operand, bias: Operand | None) -> None:
+def check_dtypes(op: str, input: Operand, weight: Operand, bias: Operand | None) -> None:
     """One dtype for all operands (no promotion), and one that convolution exists for."""
     if weight.dtype != input.dtype:
         names = [DTYPES[o.dtype].scalar_name if o.dtype in DTYPES else o.dtype for o in (input, weight)]
         raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
     check_bias_dtype(input, bias)
     if input.dtype not in DTYPES:
-        name = input.dtype[0].upper() + input.dtype[1:]
-        name = re.sub(r"^Uint", "UInt", name)
-        raise NotImplementedError(f'"slow_conv2d_cpu" not implemented for {name!r}')
+        name = re.sub("^Uint", "UInt", input.dtype[0].upper() + input.dtype[1:])
+        raise NotImplementedError(f'"{_BACKENDS[op]}" not implemented for {name!r}')
 
 
 def batched_shape(shape: tuple[int, ...], dims: int, op: str) -> tuple[int, ...]:
@@ -297,13 +330,17 @@ def padding_from_text(
     return [(total // 2, total - total // 2) for total in totals]
 
 
+def _rows(values: Sequence[int], first: int) -> list[int]:
+    """``values`` as torch reports them: its backends take one spatial axis for one row of two."""
+    return [first, *values] if len(values) == 1 else list(values)
+
+
 def _axis_names(dims: int) -> list[str]:
     return ["depth", "height", "width"][3 - dims :]
 
 
 def _kernel_text(kernel: Sequence[int]) -> str:
-    """The kernel's size as torch's message spells it; a 1d kernel is reported as one row."""
+    """The kernel's size as torch's message spells it."""
     if len(kernel) == 3:
-        return f": {kernel[0]} x {kernel[1]} x {kernel[2]} (TxHxW)".lstrip(": ")
-    height, width = (1, *kernel)[-2:]
-    return f"kernel_height: {height} kernel_width: {width}"
+        return f": {' x '.join(map(str, kernel))} (TxHxW)"
+    return " " + " ".join(f"kernel_{axis}: {k}" for axis, k in zip(("height", "width"), _rows(kernel, 1)))

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from miniconv.arrays import cast
+from miniconv.dtypes import DTYPES
 from miniconv.plan import plan
 from miniconv.problem import ConvProblem
 
@@ -65,8 +67,14 @@ class _Convolution(torch.autograd.Function):
             None,
             convolution_input_grad(problem, grad, weight.conj()) if needs_input else None,
             convolution_weight_grad(problem, grad, input.conj()) if needs_weight else None,
-            grad.sum(per_channel) if needs_bias else None,
+            _summed(grad, per_channel, problem.dtype) if needs_bias else None,
         )
+
+
+def _summed(x: Tensor, axes: list[int], dtype: str) -> Tensor:
+    """The sum over ``axes``, accumulated in the compute dtype and rounded once."""
+    result: Tensor = cast(cast(x, DTYPES[dtype].compute).sum(axes), dtype)
+    return result
 
 
 class _InputGrad(torch.autograd.Function):

@@ -8,13 +8,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from miniconv.functional._convolution import conv2d
+from miniconv.functional._convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from miniconv.functional._plain import linear, log_softmax, max_pool2d, relu
 
-OWN = ("conv2d", "linear", "log_softmax", "max_pool2d", "relu")
+OWN = (
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "relu",
+)
 """The names that miniconv builds itself; ``linear``, ``log_softmax``, ``max_pool2d`` and ``relu`` for arrays."""
 
-__all__ = ["OWN", "conv2d", "linear", "log_softmax", "max_pool2d", "relu"]
+__all__ = [
+    "OWN",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "relu",
+]
 
 
 def __getattr__(name: str) -> Any:

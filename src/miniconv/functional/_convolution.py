@@ -1,4 +1,4 @@
-"""conv2d: from a call to a plan.
+"""The convolutions: from a call to a plan. One route for all six; the functions are its faces.
 
 The whole route of a call: look at the operands, state the problem (which validates), then run its plan: directly for
 NumPy arrays, through ``miniconv.torch_ops`` (autograd) for tensors.
@@ -14,9 +14,41 @@ import numpy as np
 from miniconv.arrays import Array, is_tensor
 from miniconv.plan import plan
 from miniconv.problem import ConvProblem, Operand
-from miniconv.rules import invalid_arguments, type_name
+from miniconv.rules import invalid_operand, type_name
 
-__all__ = ["conv2d"]
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
+
+def conv1d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    """1d convolution of a sequence with kernels; `torch.nn.functional.conv1d`, from scratch.
+
+    The formula, errors, numerics and cost are those of ``conv2d``, with one spatial axis.
+
+    Args:
+        input: (N, C_in, L_in), or (C_in, L_in) without a batch; NumPy array or tensor.
+        weight: (C_out, C_in / groups, K), of the input's dtype and kind.
+        bias: (C_out,) or None.
+        stride: one integer or a list of one.
+        padding: likewise, or ``"same"`` or ``"valid"``.
+        dilation: likewise.
+        groups: C_in and C_out are split into so many independent convolutions.
+
+    Returns:
+        (N, C_out, L_out), unbatched as the input is, of the input's dtype and kind.
+
+    >>> conv1d(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[[1.0, 0.0, -1.0]]]), padding="same").tolist()
+    [[-2.0, -2.0, -2.0, 3.0]]
+    """
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return _run("conv1d", input, weight, bias, options)
 
 
 def conv2d(
@@ -70,18 +102,178 @@ def conv2d(
     [[[10.0, 24.0], [27.0, 54.0], [51.0, 90.0], [42.0, 72.0]]]
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _run("conv2d", ConvProblem.from_conv, 2, input, weight, bias, options)
+    return _run("conv2d", input, weight, bias, options)
 
 
-def _run(
-    op: str, constructor: Any, dims: int, input: Array, weight: Array, bias: Array | None, options: dict[str, Any]
+def conv3d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Array:
+    """3d convolution of a volume or a film with kernels; `torch.nn.functional.conv3d`, from scratch.
+
+    The formula, errors, numerics and cost are those of ``conv2d``, with three spatial axes.
+
+    Args:
+        input: (N, C_in, D_in, H_in, W_in), or without N; NumPy array or tensor.
+        weight: (C_out, C_in / groups, K_d, K_h, K_w), of the input's dtype and kind.
+        bias: (C_out,) or None.
+        stride: one integer or three.
+        padding: likewise, or ``"same"`` or ``"valid"``.
+        dilation: likewise.
+        groups: C_in and C_out are split into so many independent convolutions.
+
+    Returns:
+        (N, C_out, D_out, H_out, W_out), unbatched as the input is, of the input's dtype and kind.
+
+    >>> conv3d(np.ones((1, 3, 4, 5)), np.ones((2, 1, 2, 3, 3))).shape
+    (2, 2, 2, 3)
+    """
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return _run("conv3d", input, weight, bias, options)
+
+
+def conv_transpose1d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Array:
+    """Transposed 1d convolution; `torch.nn.functional.conv_transpose1d`, from scratch.
+
+    Everything is said at ``conv_transpose2d``.
+
+    Args:
+        input: (N, C_in, L_in), or (C_in, L_in) without a batch; NumPy array or tensor.
+        weight: (C_in, C_out / groups, K), of the input's dtype and kind.
+        bias: (C_out,) or None.
+        stride: distance between the windows of two neighbouring inputs, one integer or one for each axis.
+        padding: cells cut off on both sides of the output, likewise.
+        output_padding: cells added on its high side, likewise; below the stride or the dilation.
+        groups: C_in and C_out are split into so many independent convolutions.
+        dilation: distance between two taps, as stride.
+
+    Returns:
+        (N, C_out, L_out), unbatched as the input is, of the input's dtype and kind.
+
+    >>> conv_transpose1d(np.array([[1.0, 10.0]]), np.array([[[1.0, 2.0, 3.0]]]), stride=2).tolist()
+    [[1.0, 2.0, 13.0, 20.0, 30.0]]
+    """
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "output_padding": output_padding,
+        "groups": groups,
+        "dilation": dilation,
+    }
+    return _run("conv_transpose1d", input, weight, bias, options)
+
+
+def conv_transpose2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Array:
+    r"""Transposed 2d convolution: the adjoint of ``conv2d``; `torch.nn.functional.conv_transpose2d`, from scratch.
+
+    .. math::
+        \text{out}[n, oc, oh, ow] = \text{bias}[oc] +
+        \sum \text{weight}[ic, oc, kh, kw] \cdot \text{input}[n, ic, ih, iw]
+
+    over all ic of the group of oc and all kh, kw, ih, iw with :math:`oh = ih \cdot s_h - p_h + kh \cdot d_h` and
+    :math:`ow = iw \cdot s_w - p_w + kw \cdot d_w`: each input element adds its kernel to the output. That is, number
+    by number, the gradient of ``conv2d`` with respect to its input.
+
+    Errors as for ``conv2d``. Numerics likewise, with L = C_in / groups * K_h * K_w. Cost: N * C_in * H_in * W_in *
+    C_out / groups * K_h * K_w multiply-adds. :math:`H_{out} = (H_{in} - 1) s_h - 2 p_h + d_h (K_h - 1) +
+    \text{output\_padding}_h + 1`.
+
+    Args:
+        input: (N, C_in, H_in, W_in), or (C_in, H_in, W_in) without a batch; NumPy array or tensor.
+        weight: (C_in, C_out / groups, K_h, K_w), of the input's dtype and kind.
+        bias: (C_out,) or None.
+        stride: distance between the windows of two neighbouring inputs, one integer or one for each axis.
+        padding: cells cut off on both sides of the output, likewise.
+        output_padding: cells added on its high side, likewise; below the stride or the dilation.
+        groups: C_in and C_out are split into so many independent convolutions.
+        dilation: distance between two taps, as stride.
+
+    Returns:
+        (N, C_out, H_out, W_out), unbatched as the input is, of the input's dtype and kind.
+
+    >>> conv_transpose2d(np.array([[[1.0, 10.0]]]), np.ones((1, 1, 2, 2)), stride=(1, 2)).tolist()
+    [[[1.0, 1.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]]]
+    """
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "output_padding": output_padding,
+        "groups": groups,
+        "dilation": dilation,
+    }
+    return _run("conv_transpose2d", input, weight, bias, options)
+
+
+def conv_transpose3d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Array:
+    """Transposed 3d convolution; `torch.nn.functional.conv_transpose3d`, from scratch.
+
+    Everything is said at ``conv_transpose2d``.
+
+    Args:
+        input: (N, C_in, D_in, H_in, W_in), or without N; NumPy array or tensor.
+        weight: (C_in, C_out / groups, K_d, K_h, K_w), of the input's dtype and kind.
+        bias: (C_out,) or None.
+        stride: distance between the windows of two neighbouring inputs, one integer or one for each axis.
+        padding: cells cut off on both sides of the output, likewise.
+        output_padding: cells added on its high side, likewise; below the stride or the dilation.
+        groups: C_in and C_out are split into so many independent convolutions.
+        dilation: distance between two taps, as stride.
+
+    Returns:
+        (N, C_out, D_out, H_out, W_out), unbatched as the input is, of the input's dtype and kind.
+
+    >>> conv_transpose3d(np.ones((1, 3, 4, 5)), np.ones((1, 2, 2, 3, 3)), stride=(2, 1, 1)).shape
+    (2, 6, 6, 7)
+    """
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "output_padding": output_padding,
+        "groups": groups,
+        "dilation": dilation,
+    }
+    return _run("conv_transpose3d", input, weight, bias, options)
+
+
+def _run(op: str, input: Array, weight: Array, bias: Array | None, options: dict[str, Any]) -> Array:
     """State the problem and run its plan, with autograd where the operands are tensors."""
     operands = [input, weight] if bias is None else [input, weight, bias]
     tensors = all(map(is_tensor, operands))
     if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
-        raise invalid_arguments(op, [type_name(x) for x in operands], options)
-    problem = _stated(constructor, dims, tuple(map(describe, operands)), options)
+        raise invalid_operand(op, [type_name(x) for x in operands], options)
+    problem = _stated(op, tuple(map(describe, operands)), options)
     if tensors:
         from miniconv import torch_ops
 
@@ -89,21 +281,22 @@ def _run(
     return plan(problem)(input, weight, bias)
 
 
-def _stated(constructor: Any, dims: int, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
+def _stated(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
     """The problem; one that was stated before in plain integers is remembered, with its validation."""
     # types are checked because 1 == 1.0 == True: a float must not find what an integer left behind
     if all(type(i) in (int, str) for value in options.values() for i in (value if type(value) is tuple else (value,))):
-        return _remembered(constructor, dims, operands, tuple(options.items()))
-    problem: ConvProblem = constructor(*operands, **options, dims=dims)
-    return problem
+        return _remembered(op, operands, tuple(options.items()))
+    return _problem(op, operands, options)
 
 
 @lru_cache(maxsize=4096)
-def _remembered(
-    constructor: Any, dims: int, operands: tuple[Operand, ...], options: tuple[tuple[str, Any], ...]
-) -> ConvProblem:
-    problem: ConvProblem = constructor(*operands, **dict(options), dims=dims)
-    return problem
+def _remembered(op: str, operands: tuple[Operand, ...], options: tuple[tuple[str, Any], ...]) -> ConvProblem:
+    return _problem(op, operands, dict(options))
+
+
+def _problem(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
+    state = ConvProblem.from_conv_transpose if op.startswith("conv_transpose") else ConvProblem.from_conv
+    return state(*operands, **options, dims=int(op[-2]))
 
 
 def describe(x: Array) -> Operand:
