@@ -59,7 +59,8 @@ class ConvPlan:
     def input_grad(self, grad_output: Array, weight: Array) -> Array:
         """The gradient with respect to the input, of ``problem.input_shape``; operands as in ``__call__``."""
         backward = im2col.conv if self.problem.transposed else im2col.input_grad
-        result = self._run(backward, self.problem.batched_input_shape, self._reached(grad_output), weight)
+        shape = self.problem.batched_input_shape
+        result = self._run(backward, shape, self._reached(grad_output), weight, gradient=True)
         return result[0] if self.problem.batch is None else result
 
     def weight_grad(self, grad_output: Array, input: Array) -> Array:
@@ -67,7 +68,7 @@ class ConvPlan:
         pair = (self._reached(grad_output), self._batched(input))
         # the adjoint's input is this problem's grad_output, and its grad_output this problem's input
         first, second = pair[::-1] if self.problem.transposed else pair
-        return self._run(im2col.weight_grad, self.problem.weight_shape, first, second)
+        return self._run(im2col.weight_grad, self.problem.weight_shape, first, second, gradient=True)
 
     def explain(self) -> str:
         """What is computed, by which algorithm, at which cost, and why others refuse; text for a person."""
@@ -94,7 +95,13 @@ class ConvPlan:
         return batched[(..., *map(slice, size))]
 
     def _run(
-        self, operator: Operator, shape: tuple[int, ...], first: Array, second: Array, bias: Array | None = None
+        self,
+        operator: Operator,
+        shape: tuple[int, ...],
+        first: Array,
+        second: Array,
+        bias: Array | None = None,
+        gradient: bool = False,
     ) -> Array:
         """``operator`` on two batched operands, with everything around it: see the module's text."""
         problem = self.problem
@@ -109,7 +116,9 @@ class ConvPlan:
             if bias is not None:
                 result += _enter(bias, compute).reshape(-1, *(1,) * problem.spatial_dims)
             result = _leave(result, first, problem.dtype)
-        return _laid_out(result, problem.memory_format)
+        # torch puts complex gradients together from real parts, and leaves them contiguous
+        contiguous = gradient and DTYPES[problem.dtype].kind == "complex"
+        return _laid_out(result, "contiguous" if contiguous else problem.memory_format)
 
 
 def _enter(x: Array, dtype: str) -> Array:

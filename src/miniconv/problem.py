@@ -346,7 +346,7 @@ class ConvProblem:
         op = f"conv{dims}d"
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         numbers = integers(op, options, (input, weight, bias), dims)
-        text = padding if isinstance(padding, str) else None
+        text = padding.decode() if isinstance(padding, bytes) else padding if isinstance(padding, str) else None
         if text is None:
             check_bias_dtype(input, bias)
         sizes = batched_shape(input.shape, dims, op)

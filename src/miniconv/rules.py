@@ -55,7 +55,7 @@ def integers(op: str, options: Mapping[str, Any], operands: Sequence[Operand | N
     """Every option in one form: ``groups`` an int, the others lists of ints (a list of one is left to broadcast)."""
     got: dict[str, Any] = {}
     for name, value in options.items():
-        if name == "padding" and isinstance(value, str) and not op.startswith("conv_transpose"):
+        if name == "padding" and isinstance(value, (str, bytes)) and not op.startswith("conv_transpose"):
             continue
         if name != "groups" and isinstance(value, (list, tuple)):
             got[name] = _integer_list(op, name, value, options, operands)
@@ -84,7 +84,7 @@ def _integer_list(
                 f"{op}(): argument '{name}' failed to unpack the object at pos {position} with error \"{why}\""
             )
         if not -INT64_MAX - 1 <= number <= INT64_MAX:
-            why = "Overflow when unpacking long long"
+            why = "Overflow when unpacking long long\n"
             raise TypeError(
                 f"{op}(): argument '{name}' failed to unpack the object at pos {position} with error \"{why}\""
             )

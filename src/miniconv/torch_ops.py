@@ -66,9 +66,16 @@ class _Convolution(torch.autograd.Function):
         return (
             None,
             convolution_input_grad(problem, grad, weight.conj()) if needs_input else None,
-            convolution_weight_grad(problem, grad, input.conj()) if needs_weight else None,
+            _weight_grad(problem, grad, input, weight) if needs_weight else None,
             _summed(grad, per_channel, problem.dtype) if needs_bias else None,
         )
+
+
+def _weight_grad(problem: ConvProblem, grad: Tensor, input: Tensor, weight: Tensor) -> Tensor:
+    """The weight's gradient; that of an empty batch is zero, and has the weight's strides as torch's has."""
+    if grad.numel() or grad.is_complex():
+        return convolution_weight_grad(problem, grad, input.conj())
+    return torch.zeros_like(weight)
 
 
 def _summed(x: Tensor, axes: list[int], dtype: str) -> Tensor:

@@ -102,8 +102,9 @@ def test_max_pool2d_leaves_its_input_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"kernel_size": 0}, RuntimeError, "kernel size should be greater than zero, but got kH: 0 kW: 0"),
-        ({"kernel_size": 2, "stride": 0}, RuntimeError, "stride should be greater than zero, but got dH: 0 dW: 0"),
+        ({"kernel_size": 0, "stride": 1}, RuntimeError, "kernel size should be greater than zero, but got kH: 0 kW: 0"),
+        ({"kernel_size": 2, "stride": 0}, RuntimeError, "stride should not be zero"),
+        ({"kernel_size": 2, "stride": -1}, RuntimeError, "stride should be greater than zero, but got dH: -1 dW: -1"),
         ({"kernel_size": 2, "dilation": 0}, RuntimeError, "dilation should be greater than zero"),
         ({"kernel_size": 2, "padding": -1}, RuntimeError, "pad must be non-negative, but got pad: -1"),
         ({"kernel_size": (2, 2, 2)}, RuntimeError, "kernel_size must either be a single int, or a tuple of two ints"),

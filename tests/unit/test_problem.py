@@ -79,6 +79,7 @@ def test_same_padding_puts_the_odd_cell_last():
     assert problem.padding == ((0, 1), (2, 2))
     assert problem.output_size == (8, 9)
     assert conv(padding="valid").padding == ((0, 0), (0, 0))
+    assert conv(padding=b"same").padding == conv(padding="same").padding == ((1, 1), (1, 1))
 
 
 def test_worked_examples_of_the_tutorials():
@@ -346,7 +347,6 @@ def test_a_bool_counts_only_behind_the_first_place():
         ({"stride": range(1, 3)}, "stride=range"),
         ({"stride": np.array([2, 1])}, "stride=numpy.ndarray"),
         ({"stride": (1.0, 1)}, "stride=tuple"),
-        ({"padding": b"same"}, "padding=bytes"),
         ({"groups": (1,)}, "groups=tuple"),
         ({"stride": 1.0, "dilation": 1.0}, "dilation=float, stride=float"),
     ],

@@ -78,11 +78,13 @@ def run(out: Path, examples: Sequence[Sequence[Panel]]) -> list[Figure]:
     whole = photographs()[0]
     temple, small = whole[:, 110:310, 90:390], np.ascontiguousarray(whole[:, ::2, ::2])
     brightness = gray(temple)
-    row = [Panel("photograph", as_bytes(temple))]
-    row += [Panel(name, as_bytes(smooth(temple, kernel).clip(0, 1))) for name, kernel in SMOOTH.items()]
-    # a few very strong edges would leave the others dark
-    edges = {name: edge(brightness, kernels) for name, kernels in EDGES.items()}
-    row += [Panel(name, readable(e.clip(0, np.quantile(e, 0.99)))) for name, e in edges.items()]
+    smoothed = [Panel("photograph", as_bytes(temple))]
+    smoothed += [Panel(name, as_bytes(smooth(temple, kernel).clip(0, 1))) for name, kernel in SMOOTH.items()]
+    edges = [Panel("photograph, brightness", as_bytes(brightness))]
+    for name, kernels in EDGES.items():
+        strength = edge(brightness, kernels)
+        # a few very strong edges would leave the others dark
+        edges.append(Panel(name, readable(strength.clip(0, np.quantile(strength, 0.99)))))
     borders = [Panel("photograph", as_bytes(small))]
     borders += [Panel(f"padding_mode={mode!r}", as_bytes(x)) for mode, x in border_modes(small, 41).items()]
     _contact_sheet(
@@ -90,7 +92,8 @@ def run(out: Path, examples: Sequence[Sequence[Panel]]) -> list[Figure]:
         {
             "Dark-line detector: three cells of a row, added up (x*255 wraps: 25 becomes 231, 1 is 255)": examples[0],
             "nn.Conv2d(3, 3, 3) with random weights": examples[1],
-            "Filters: three smooth or sharpen each colour, three find edges in the brightness": row,
+            "Kernels that sum to 1 keep the brightness: each colour on its own": smoothed,
+            "Kernels that sum to 0 find edges: the strength of the change in brightness": edges,
             "Border modes: a mean over 41x41, which reaches 20 pixels past the border": borders,
         },
     )  # fmt: skip
@@ -113,17 +116,17 @@ def _contact_sheet(path: Path, rows: dict[str, Sequence[Panel]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
 
-    width, titles = 16, 0.75  # inches
-    shapes = [[panel.pixels.shape for panel in panels] for panels in rows.values()]
-    heights = [titles + max(h / w for h, w, *_ in row) * width / len(row) for row in shapes]
+    width, titles = 16, 0.8  # inches
+    shares = [[panel.pixels.shape[1] / panel.pixels.shape[0] for panel in panels] for panels in rows.values()]
+    heights = [titles + width / sum(share) for share in shares]  # panels of a row are equally high
     sheet = Sheet(figsize=(width, sum(heights)), dpi=110, layout="constrained")
     FigureCanvasAgg(sheet)  # no window, whatever the default
     grid = sheet.add_gridspec(len(rows), 1, height_ratios=heights)
     for i, (title, panels) in enumerate(rows.items()):
         part = sheet.add_subfigure(grid[i])
-        part.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
-        for axes, panel in zip(part.subplots(1, len(panels)), panels):
+        part.suptitle(title, fontsize=14, fontweight="bold", x=0.005, ha="left")
+        for axes, panel in zip(part.subplots(1, len(panels), width_ratios=shares[i]), panels):
             axes.imshow(panel.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_title(panel.title, fontsize=10)
+            axes.set_title(panel.title, fontsize=11)
             axes.set_axis_off()
     sheet.savefig(path)

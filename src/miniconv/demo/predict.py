@@ -30,7 +30,7 @@ Array = np.ndarray[Any, Any]
 
 WORKERS = (1, 2)
 CHUNK = 45  # images; the 450 of the test make ten
-PASSES = 40  # times through the test set, so that the clock has something to measure
+PASSES = 200  # times through the test set, so that the clock has something to measure
 
 _work: dict[str, Array] = {}  # a worker's weights and images, by name
 

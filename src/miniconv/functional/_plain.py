@@ -218,6 +218,8 @@ def _check_pool(
     kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
 ) -> None:
     """The rules of torch for the window."""
+    if 0 in stride:
+        raise RuntimeError("stride should not be zero")
     if min(kernel) < 1:
         raise RuntimeError(f"kernel size should be greater than zero, but got kH: {kernel[0]} kW: {kernel[1]}")
     if min(stride) < 1:
