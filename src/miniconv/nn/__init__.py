@@ -17,19 +17,57 @@ except ImportError as error:
 
 from miniconv import functional
 from miniconv.nn.blocks import BasicBlock, Bottleneck, ConvBNReLU, DilConv, Identity, SepConv
-from miniconv.nn.convolution import Conv2d
+from miniconv.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from miniconv.nn.lazy import (
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+)
 
-OWN = ("BasicBlock", "Bottleneck", "Conv2d", "ConvBNReLU", "DilConv", "Identity", "SepConv")
+OWN = (
+    "BasicBlock",
+    "Bottleneck",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvBNReLU",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "DilConv",
+    "Identity",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "SepConv",
+)
 """The names that miniconv builds itself."""
 
 __all__ = [
     "OWN",
     "BasicBlock",
     "Bottleneck",
+    "Conv1d",
     "Conv2d",
+    "Conv3d",
     "ConvBNReLU",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "DilConv",
     "Identity",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
     "SepConv",
     "functional",
 ]

@@ -1,88 +1,60 @@
-"""Conv2d as a module: torch's constructor, parameters, text and errors around ``miniconv.functional.conv2d``.
+"""The convolutions as modules: torch's constructors, parameters, text and errors around ``miniconv.functional``.
 
-It derives from ``torch.nn.Conv2d`` so that third-party code that asks ``isinstance`` goes on working; everything that
-happens (constructor, initialisation, forward pass, text) is written out here.
+Each derives from torch's class of its name, so that third-party code that asks ``isinstance`` goes on working;
+everything that happens (constructor, initialisation, forward pass, text) is written out here, once for every number
+of spatial dimensions. The classes at the end say how many they have, and nothing else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
+from torch.nn.modules.conv import _ConvNd
 
 from miniconv import functional as F
 
-__all__ = ["Conv2d"]
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+]
 
 PADDING_MODES = {"zeros", "reflect", "replicate", "circular"}
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
-class Conv2d(torch.nn.Conv2d):
-    """2d convolution layer: `torch.nn.Conv2d`, from scratch.
+class _Layer(_ConvNd):
+    """What ordinary and transposed layers share: parameters, their initialisation, and the text.
 
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        kernel_size: one integer or (height, width).
-        stride, dilation: likewise.
-        padding: likewise, on both sides, or ``"same"`` or ``"valid"``.
-        groups: both channel counts must divide by it.
-        bias: whether each output channel has a number of its own; None counts as False.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
-        device, dtype: of the parameters.
-
-    Attributes:
-        weight: (C_out, C_in / groups, K_h, K_w), drawn from U(-b, b) with b = 1 / sqrt(C_in / groups * K_h * K_w).
-        bias: (C_out,), drawn likewise, or None.
-
-    Shape:
-        (N, C_in, H_in, W_in) to (N, C_out, H_out, W_out), or both without N. See ``miniconv.functional.conv2d``,
-        which also states errors, numerics and cost.
-
-    Raises:
-        ValueError: groups, channels, padding or padding_mode break a rule; torch's text.
-
-    >>> layer = Conv2d(12, 6, 3, groups=3)
-    >>> layer
-    Conv2d(12, 6, kernel_size=(3, 3), stride=(1, 1), groups=3)
-    >>> sum(p.numel() for p in layer.parameters())
-    222
+    ``op`` is the name of the layer's function in ``miniconv.functional``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool | None = True,
-        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
+    op: str
+
+    def _build(self, options: dict[str, Any], bias: bool | None, device: Any, dtype: Any) -> None:
+        """Set every attribute that torch's layer has; ``options`` are the constructor's, by name."""
         torch.nn.Module.__init__(self)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = _per_axis(kernel_size, 2)
-        self.stride = _per_axis(stride, 2)
-        self.padding = padding if isinstance(padding, str) else _per_axis(padding, 2)
-        self.dilation = _per_axis(dilation, 2)
-        self.groups = groups
-        self.padding_mode = padding_mode
-        self.transposed = False
-        self.output_padding = (0, 0)
+        dims = int(self.op[-2])
+        for name in ("in_channels", "out_channels", "groups", "padding_mode"):
+            setattr(self, name, options[name])
+        for name in ("kernel_size", "stride", "padding", "dilation", "output_padding"):
+            value = options.get(name, 0)
+            setattr(self, name, value if name == "padding" and isinstance(value, str) else _per_axis(value, dims))
+        self.transposed = self.op.startswith("conv_transpose")
         self._check_arguments()
         # torch makes a tuple of integer padding, and annotates a list
         self._reversed_padding_repeated_twice = self._border()  # type: ignore[assignment]
-        weight_shape = (out_channels, in_channels // groups, *self.kernel_size)
+        channels = (self.out_channels, self.in_channels)[:: -1 if self.transposed else 1]
+        weight_shape = (channels[0], channels[1] // self.groups, *self.kernel_size)
         self.weight = torch.nn.Parameter(torch.empty(weight_shape, device=device, dtype=dtype))
         if bias:
-            self.bias = torch.nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype))
+            self.bias = torch.nn.Parameter(torch.empty(self.out_channels, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
@@ -119,10 +91,57 @@ class Conv2d(torch.nn.Conv2d):
         with torch.no_grad():
             self.weight.copy_(drawn)
         if self.bias is not None:
-            fan_in = self.weight.size(1) * math.prod(self.kernel_size)
+            fan_in = math.prod(self.weight.shape[1:])
             if fan_in:
                 bound = 1 / math.sqrt(fan_in)
                 torch.nn.init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of ``repr``: options at their defaults are left out, as in torch."""
+        words = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        if self.padding != (0,) * len(self.padding):
+            words.append(f"padding={self.padding}")
+        if self.dilation != (1,) * len(self.dilation):
+            words.append(f"dilation={self.dilation}")
+        if self.output_padding != (0,) * len(self.output_padding):
+            words.append(f"output_padding={self.output_padding}")
+        if self.groups != 1:
+            words.append(f"groups={self.groups}")
+        if self.bias is None:
+            words.append("bias=False")
+        if self.padding_mode != "zeros":
+            words.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(words)
+
+
+class _Ordinary(_Layer):
+    """Conv1d, Conv2d, Conv3d."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: str | int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool | None = True,
+        padding_mode: PaddingMode = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        options = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "padding_mode": padding_mode,
+        }
+        self._build(options, bias, device, dtype)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """The layer's output for ``input``."""
@@ -133,24 +152,202 @@ class Conv2d(torch.nn.Conv2d):
         padding = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-            padding = (0, 0)
-        output: torch.Tensor = F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+            padding = (0,) * len(self.stride)
+        function = getattr(F, self.op)
+        output: torch.Tensor = function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
         return output
 
-    def extra_repr(self) -> str:
-        """What stands between the brackets of ``repr``: options at their defaults are left out, as in torch."""
-        words = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
-        if self.padding != (0,) * len(self.padding):
-            words.append(f"padding={self.padding}")
-        if self.dilation != (1,) * len(self.dilation):
-            words.append(f"dilation={self.dilation}")
-        if self.groups != 1:
-            words.append(f"groups={self.groups}")
-        if self.bias is None:
-            words.append("bias=False")
-        if self.padding_mode != "zeros":
-            words.append(f"padding_mode={self.padding_mode}")
-        return ", ".join(words)
+
+class _Transposed(_Layer):
+    """ConvTranspose1d, ConvTranspose2d, ConvTranspose3d."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        output_padding: int | tuple[int, ...] = 0,
+        groups: int = 1,
+        bias: bool | None = True,
+        dilation: int | tuple[int, ...] = 1,
+        padding_mode: PaddingMode = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+        options = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+            "padding_mode": padding_mode,
+        }
+        self._build(options, bias, device, dtype)
+
+    def forward(self, input: torch.Tensor, output_size: Sequence[int] | None = None) -> torch.Tensor:
+        """The layer's output for ``input``.
+
+        Args:
+            input: (N, C_in, *input_size), or without N.
+            output_size: the spatial size of the output, or its whole shape, where the stride leaves a choice; None
+                takes what ``output_padding`` says.
+
+        Raises:
+            ValueError: ``output_size`` has the wrong length, or is out of reach; torch's text.
+        """
+        extra = self.output_padding if output_size is None else self._extra(input, list(output_size))
+        function = getattr(F, self.op)
+        output: torch.Tensor = function(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+        return output
+
+    def _extra(self, input: torch.Tensor, output_size: list[int]) -> tuple[int, ...]:
+        """The output padding that gives ``output_size``."""
+        dims = len(self.kernel_size)
+        front = 2 if input.dim() == dims + 2 else 1
+        wanted = output_size[front:] if len(output_size) == front + dims else output_size
+        if len(wanted) != dims:
+            raise ValueError(
+                f"ConvTranspose{dims}D: for {input.dim()}D input, output_size must have {dims} or {front + dims} "
+                f"elements (got {len(wanted)})"
+            )
+        padding: tuple[Any, ...] = tuple(self.padding)  # never text here, which torch's annotation allows
+        smallest = [
+            (i - 1) * s - 2 * p + d * (k - 1) + 1
+            for i, s, p, d, k in zip(input.shape[front:], self.stride, padding, self.dilation, self.kernel_size)
+        ]
+        largest = [size + s - 1 for size, s in zip(smallest, self.stride)]
+        if not all(low <= size <= high for low, size, high in zip(smallest, wanted, largest)):
+            raise ValueError(
+                f"requested an output size of {wanted}, but valid sizes range from {smallest} to {largest} (for an "
+                f"input of {input.size()[2:]})"
+            )
+        return tuple(size - low for size, low in zip(wanted, smallest))
+
+
+class Conv1d(_Ordinary, torch.nn.Conv1d):
+    """1d convolution layer: `torch.nn.Conv1d`, from scratch; all is said at ``Conv2d``.
+
+    Shape:
+        (N, C_in, L_in) to (N, C_out, L_out), or both without N.
+
+    >>> Conv1d(4, 6, 3, padding="same")(torch.zeros(2, 4, 9)).shape
+    torch.Size([2, 6, 9])
+    """
+
+    op = "conv1d"
+
+
+class Conv2d(_Ordinary, torch.nn.Conv2d):
+    """2d convolution layer: `torch.nn.Conv2d`, from scratch.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: one integer or (height, width).
+        stride, dilation: likewise.
+        padding: likewise, on both sides, or ``"same"`` or ``"valid"``.
+        groups: both channel counts must divide by it.
+        bias: whether each output channel has a number of its own; None counts as False.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        device, dtype: of the parameters.
+
+    Attributes:
+        weight: (C_out, C_in / groups, K_h, K_w), drawn from U(-b, b) with b = 1 / sqrt(C_in / groups * K_h * K_w).
+        bias: (C_out,), drawn likewise, or None.
+
+    Shape:
+        (N, C_in, H_in, W_in) to (N, C_out, H_out, W_out), or both without N. See ``miniconv.functional.conv2d``,
+        which also states errors, numerics and cost.
+
+    Raises:
+        ValueError: groups, channels, padding or padding_mode break a rule; torch's text.
+
+    >>> layer = Conv2d(12, 6, 3, groups=3)
+    >>> layer
+    Conv2d(12, 6, kernel_size=(3, 3), stride=(1, 1), groups=3)
+    >>> sum(p.numel() for p in layer.parameters())
+    222
+    """
+
+    op = "conv2d"
+
+
+class Conv3d(_Ordinary, torch.nn.Conv3d):
+    """3d convolution layer: `torch.nn.Conv3d`, from scratch; all is said at ``Conv2d``.
+
+    Shape:
+        (N, C_in, D_in, H_in, W_in) to (N, C_out, D_out, H_out, W_out), or both without N.
+
+    >>> Conv3d(4, 6, 3)(torch.zeros(2, 4, 9, 8, 7)).shape
+    torch.Size([2, 6, 7, 6, 5])
+    """
+
+    op = "conv3d"
+
+
+class ConvTranspose1d(_Transposed, torch.nn.ConvTranspose1d):
+    """Transposed 1d convolution layer: `torch.nn.ConvTranspose1d`, from scratch; all is said at ``ConvTranspose2d``.
+
+    Shape:
+        (N, C_in, L_in) to (N, C_out, L_out), or both without N.
+
+    >>> ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1)(torch.zeros(2, 4, 9)).shape
+    torch.Size([2, 6, 18])
+    """
+
+    op = "conv_transpose1d"
+
+
+class ConvTranspose2d(_Transposed, torch.nn.ConvTranspose2d):
+    """Transposed 2d convolution layer: `torch.nn.ConvTranspose2d`, from scratch.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: one integer or (height, width).
+        stride, padding, output_padding, dilation: likewise; see ``miniconv.functional.conv_transpose2d``.
+        groups: both channel counts must divide by it.
+        bias: whether each output channel has a number of its own; None counts as False.
+        padding_mode: ``"zeros"``; torch has no other here.
+        device, dtype: of the parameters.
+
+    Attributes:
+        weight: (C_in, C_out / groups, K_h, K_w), drawn from U(-b, b) with b = 1 / sqrt(C_out / groups * K_h * K_w).
+        bias: (C_out,), drawn likewise, or None.
+
+    Shape:
+        (N, C_in, H_in, W_in) to (N, C_out, H_out, W_out), or both without N.
+
+    Raises:
+        ValueError: groups, channels or padding_mode break a rule; torch's text.
+
+    >>> ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1)(torch.zeros(2, 4, 9, 8)).shape
+    torch.Size([2, 6, 18, 16])
+    """
+
+    op = "conv_transpose2d"
+
+
+class ConvTranspose3d(_Transposed, torch.nn.ConvTranspose3d):
+    """Transposed 3d convolution layer: `torch.nn.ConvTranspose3d`, from scratch; all is said at ``ConvTranspose2d``.
+
+    Shape:
+        (N, C_in, D_in, H_in, W_in) to (N, C_out, D_out, H_out, W_out), or both without N.
+
+    >>> ConvTranspose3d(4, 6, 3, stride=2, padding=1, output_padding=1)(torch.zeros(2, 4, 9, 8, 7)).shape
+    torch.Size([2, 6, 18, 16, 14])
+    """
+
+    op = "conv_transpose3d"
 
 
 def _per_axis(value: Any, dims: int) -> tuple[Any, ...]:
