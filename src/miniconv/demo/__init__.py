@@ -19,7 +19,7 @@ __all__ = ["Figure", "Table", "main"]
 NEEDS = {
     "torch": "torch",
     "sklearn": "scikit-learn",
-    "threadpoolctl": "threadpoolctl",  # which scikit-learn brings along
+    "threadpoolctl": "threadpoolctl",
     "PIL": "pillow",
     "matplotlib": "matplotlib",
 }
@@ -79,7 +79,7 @@ def main(out: Path = Path("demo-out")) -> int:
     if missing:
         print(f"The demonstration needs {', '.join(missing)}: pip install 'miniconv[demo]'")
         return 2
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+    from threadpoolctl import threadpool_limits
 
     from miniconv.demo import decomposition, digits, examples, filters, parity, predict
 
