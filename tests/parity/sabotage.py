@@ -1,7 +1,7 @@
 """Convolutions that are wrong on purpose, each by one plausible bug: the suite must catch every one by name.
 
-Each is a right implementation (torch's) with one thing done wrong. ``SABOTAGES`` maps its name to the target and to
-the verdict that has to catch it.
+Each is a right implementation (torch's, in float32 where torch's float16 depends on the CPU) with one thing done
+wrong. ``SABOTAGES`` maps its name to the target and to the verdicts of which one has to catch it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,33 @@ from typing import Any, NamedTuple
 
 import torch
 
-from miniconv.parity.runner import Target
+from miniconv.parity.targets import Target
 
-right = torch.nn.functional.conv2d
+HALF = (torch.float16, torch.bfloat16)
+
+
+def right(
+    input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *args: Any, **options: Any
+) -> Any:
+    """conv2d as it should be: torch's, in float32 and rounded once where the dtype is narrower."""
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    if {x.dtype for x in operands} == {input.dtype} and input.dtype in HALF:
+        wide = [x.float() for x in operands]
+        present = wide if bias is not None or not args else [*wide, None]
+        return torch.nn.functional.conv2d(*present, *args, **options).to(input.dtype)
+    present = operands if bias is not None or not args else (*operands, None)
+    return torch.nn.functional.conv2d(*present, *args, **options)
+
+
+class RightModule(torch.nn.Conv2d):
+    """Conv2d as it should be, with one place to get the border wrong."""
+
+    def border(self, input: torch.Tensor, pairs: Any) -> torch.Tensor:
+        return torch.nn.functional.pad(input, pairs, mode=self.padding_mode)
+
+    def _conv_forward(self, input, weight, bias):
+        padded = self.border(input, self._reversed_padding_repeated_twice)
+        return right(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
 
 
 class Sabotage(NamedTuple):
@@ -349,27 +373,21 @@ def bias_gradient_averaged(input, weight, bias=None, **options):
 # ---- the module -----------------------------------------------------------------------------------------------
 
 
-class CircularOnTheWrongAxis(torch.nn.Conv2d):
+class CircularOnTheWrongAxis(RightModule):
     """Pads the height by the width's padding, and the reverse."""
 
-    def _conv_forward(self, input, weight, bias):
-        if self.padding_mode != "circular":
-            return super()._conv_forward(input, weight, bias)
-        pairs = self._reversed_padding_repeated_twice
-        padded = torch.nn.functional.pad(input, [*pairs[2:], *pairs[:2]], mode="circular")
-        return right(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
+    def border(self, input, pairs):
+        return super().border(input, [*pairs[2:], *pairs[:2]] if self.padding_mode == "circular" else pairs)
 
 
-class ReflectIncludesTheEdge(torch.nn.Conv2d):
-    """Repeats the edge where it should be left out of the mirror."""
+class ReflectIncludesTheEdge(RightModule):
+    """Repeats the edge, which the mirror leaves out."""
 
-    def _conv_forward(self, input, weight, bias):
+    def border(self, input, pairs):
+        mirrored = super().border(input, pairs)
         if self.padding_mode != "reflect":
-            return super()._conv_forward(input, weight, bias)
-        right_size = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode="reflect")
-        padded = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode="replicate")
-        assert padded.shape == right_size.shape
-        return right(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
+            return mirrored
+        return torch.nn.functional.pad(input, pairs, mode="replicate")
 
 
 SABOTAGES["circular_on_the_wrong_axis"] = Sabotage(

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from miniconv.algorithms import ALGORITHMS, fft  # noqa: E402
 from miniconv.functional._convolution import describe  # noqa: E402
 from miniconv.parity.grids import GRIDS  # noqa: E402
-from miniconv.parity.runner import Target, Unsupported, run  # noqa: E402
+from miniconv.parity.runner import run  # noqa: E402
+from miniconv.parity.targets import Target, Unsupported  # noqa: E402
 from miniconv.plan import plan  # noqa: E402
 from miniconv.problem import ConvProblem  # noqa: E402
 
@@ -31,9 +32,7 @@ def target(name: str) -> Target:
             raise Unsupported(reason)
         return plan(problem, name)(*operands)
 
-    return Target(
-        conv2d, bound=ALGORITHMS[name].bound, fft_constant=fft.BOUND_CONSTANT, gradients=False, layout=False
-    )
+    return Target(conv2d, bound=ALGORITHMS[name].bound, fft_constant=fft.BOUND_CONSTANT, gradients=False, layout=False)
 
 
 def cases(legal_for: str):
@@ -58,4 +57,3 @@ def test_the_direct_bound_is_too_tight_for_winograd():
     held_to_direct = Target(target(name).conv2d, gradients=False, layout=False)
     report = run([case for case in cases(name) if case.dtype == "float32" and case.data == "random"], held_to_direct)
     assert report.counts["WRONG_VALUE"]
-

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 
 import miniconv.functional as F  # noqa: E402
 from miniconv.parity.grids import GRIDS, listed  # noqa: E402
-from miniconv.parity.runner import Target, run  # noqa: E402
+from miniconv.parity.runner import run  # noqa: E402
+from miniconv.parity.targets import Target  # noqa: E402
 
 WITHOUT = ("bfloat16", "complex32")  # dtypes that NumPy does not have
 
@@ -25,7 +26,10 @@ def conv2d(*operands, **options):
 ARRAYS = Target(conv2d, gradients=False, layout=False)  # NumPy's strides of axes of size 1 say nothing
 
 
-@pytest.mark.parametrize("name", [name for name in GRIDS if name.startswith(("geometry", "layout", "random", "special"))])
+NAMES = [name for name in GRIDS if name.startswith(("geometry", "layout", "random", "special"))]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_arrays(name):
     cases = [case for case in GRIDS[name]() if case.dtype not in WITHOUT]
     report = run(random.Random(0).sample(cases, min(len(cases), 400)), ARRAYS)

@@ -9,16 +9,17 @@ import pytest
 
 pytest.importorskip("torch")
 
-import miniconv.functional as F  # noqa: E402
-import miniconv.nn as nn  # noqa: E402
-from miniconv.parity.cases import Case  # noqa: E402
-from miniconv.parity.grids import AXES, GRIDS  # noqa: E402
-from miniconv.parity.runner import Target, run  # noqa: E402
+import miniconv.functional as F
+import miniconv.nn as nn
+from miniconv.parity.cases import Case
+from miniconv.parity.grids import AXES, GRIDS
+from miniconv.parity.runner import run
+from miniconv.parity.targets import Target
 
 MINICONV = Target(F.conv2d, nn.Conv2d)
 WHOLE = tuple(name for name in GRIDS if name.startswith(("mode-", "specials-", "errors", "regressions")))
 KERNELS = ("1x1", "3x3", "3x2", "1x5", "larger")
-BLOCKS = [(name, groups, kernel) for name in GRIDS if name not in WHOLE for groups in AXES["groups"] for kernel in KERNELS]
+BLOCKS = list(itertools.product([name for name in GRIDS if name not in WHOLE], AXES["groups"], KERNELS))
 
 grid = lru_cache(maxsize=4)(lambda name: GRIDS[name]())
 

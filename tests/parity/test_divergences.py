@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 
 from miniconv.parity.cases import Case  # noqa: E402
 from miniconv.parity.divergences import catalogue, facts  # noqa: E402
-from miniconv.parity.runner import TORCH, Target, judge, observe  # noqa: E402
+from miniconv.parity.runner import judge, observe  # noqa: E402
+from miniconv.parity.targets import TORCH, Target  # noqa: E402
 from miniconv.parity.verdict import VERDICTS  # noqa: E402
 
 EXAMPLES = [

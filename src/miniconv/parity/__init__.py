@@ -8,7 +8,7 @@
 counts cases that are equal, within the bound of rounding, known to differ, and wrong. Reading the files: ``cases``
 (one call as one line of text), ``data`` (its numbers), ``operands`` (their place in memory), ``grids`` (which cases),
 ``oracle`` (the exact result), ``bounds`` (how far a right result may be from it), ``verdict``, ``divergences`` (what
-torch itself gets wrong), ``runner``.
+torch itself gets wrong), ``targets`` (what is judged), ``runner``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from miniconv.parity.divergences import catalogue
     from miniconv.parity.grids import counts, full_grid, short_grid
     from miniconv.parity.report import Report
-    from miniconv.parity.runner import TORCH, Target, Unsupported, reproduce, run
+    from miniconv.parity.runner import reproduce, run
+    from miniconv.parity.targets import TORCH, Target, Unsupported
     from miniconv.parity.verdict import Verdict
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 
 _HOMES = {
     "Case": "cases", "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
-    "Report": "report", "TORCH": "runner", "Target": "runner", "Unsupported": "runner", "reproduce": "runner",
+    "Report": "report", "TORCH": "targets", "Target": "targets", "Unsupported": "targets", "reproduce": "runner",
     "run": "runner", "Verdict": "verdict",
 }  # fmt: skip
 

@@ -123,6 +123,17 @@ class Case:
         return (*batch, self.out_channels, *self.output_size)
 
     @property
+    def must_be_refused(self) -> bool:
+        """Whether the geometry is illegal, so that an error is the right answer."""
+        if self.padding == "same" and any(s != 1 for s in self.stride):
+            return True
+        reach = {"reflect": -1, "circular": 0}.get(self.padding_mode)  # how far past the size a border may go
+        past = reach is not None and any(
+            max(pair) > size + reach for pair, size in zip(self.padding_pairs, self.input_size)
+        )
+        return past or min(self.output_size) < 1
+
+    @property
     def is_exact(self) -> bool:
         """Whether every order of summation gives the same, exact sum."""
         return self.data == "integers" or self.dtype in INTEGER_DTYPES
@@ -172,14 +183,14 @@ class Case:
         words += [f"i{_ints(self.input_size)}", f"k{_ints(self.kernel_size)}"]
         for letter, values, default in (("s", self.stride, 1), ("p", self.padding, 0), ("d", self.dilation, 1)):
             if isinstance(values, str):
-                words.append(letter + values)
-            elif any(value != default for value in values):
-                words.append(letter + _ints(values))
+                words.append(f"{letter}{values}")
+            elif any(number != default for number in values):
+                words.append(f"{letter}{_ints(values)}")
         words += [f"g{self.groups}"] if self.groups != 1 else []
         words += ["bias"] if self.bias else []
         words.append(self.dtype)
-        for value, default in ((self.padding_mode, "zeros"), (self.layout, "contiguous"), (self.data, "integers")):
-            words += [value] if value != default else []
+        defaults = {"padding_mode": "zeros", "layout": "contiguous", "data": "integers"}
+        words += [getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default]
         words += [f"seed{self.seed}"] if self.seed else []
         return " ".join([*words, *(f"{name}={value}" for name, value in self.given)])
 
@@ -256,5 +267,3 @@ def _parse_word(word: str, dims: int) -> tuple[str, Any]:
     if len(numbers) != dims:
         raise ValueError(f"{name} needs one number or {dims}, but got {word!r}")
     return name, numbers
-
-

@@ -115,6 +115,8 @@ def facts(case: Case) -> dict[str, str]:
         "dilated": word(any(d > 1 for d in case.dilation)),
         "strided": word(any(s > 1 for s in case.stride)),
         "padded": word(any(low or high for low, high in case.padding_pairs)),
+        "flat_kernel": word(case.kernel_size[0] == 1 and case.kernel_size[-1] > 1),
+        "one_column": word(case.output_size[-1] == 1),
         "lopsided": word(any(low != high for low, high in case.padding_pairs)),
         "special": SPECIALS[case.seed % len(SPECIALS)] if case.data == "specials" else "none",
         "given": " ".join(name for name, _ in case.given) or "none",

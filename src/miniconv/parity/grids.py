@@ -11,8 +11,8 @@ of which the illegal ones stay in: they must raise what torch raises. On top of 
   backend, the accumulation and the rounding, so it interacts with everything.
 - ``layouts``: times every layout that is not contiguous (5): 36,000; the dtype is spread.
 - ``random``: real-valued numbers, judged by the bounds; 14,400, the floating and complex dtypes and the layouts spread.
-- ``padding_modes``: mode 3 * kernel 5 * padding 5 * dilation 3 * batch 4, twice: 1,800; what a border holds depends on
-  these; groups, stride, bias, dtype, layout and data are spread.
+- ``padding_modes``: mode 3 * kernel 5 * padding 5 * dilation 3 * batch 4, six times: 5,400; what a border holds rests
+  on these; groups, stride, bias, dtype, layout and data are spread.
 - ``specials``: NaN, Inf, signed zeros, subnormals (5 kinds) * kernel 5 * padding 5 * batch 4 * dtype 7: 3,500; the
   rest is spread.
 - ``listed("errors.txt")`` and ``listed("regressions.txt")``: single cases, one line each.
@@ -107,12 +107,10 @@ def random(dtype: str = "") -> list[Case]:
 
 
 def padding_modes(mode: str) -> list[Case]:
-    """One border mode with every kernel, padding, dilation and batch, twice; the rest spread."""
-    points = _sampled(PADDING_MODES.index(mode), 2, "groups", "stride", "bias")
+    """One border mode with every kernel, padding, dilation and batch, six times; the rest spread."""
+    points = _sampled(PADDING_MODES.index(mode), 6, "groups", "stride", "bias")
     cases = [replace(case, padding_mode=mode) for case in points]
-    return list(
-        spread(cases, PADDING_MODES.index(mode), dtype=DTYPES, layout=LAYOUTS, data=("integers", "random"))
-    )
+    return list(spread(cases, PADDING_MODES.index(mode), dtype=DTYPES, layout=LAYOUTS, data=("integers", "random")))
 
 
 def specials(dtype: str) -> list[Case]:
@@ -161,12 +159,18 @@ def full_grid() -> list[Case]:
 
 
 def short_grid(size: int = 3000) -> list[Case]:
-    """A seeded sample of the full grid, for demonstrations; the default size still has every pair of axis values.
+    """A seeded sample, equally many of each grid, for demonstrations; at the default size every pair of values meets.
 
     Args:
-        size: how many cases.
+        size: how many cases at most.
     """
-    return _random.Random(size).sample(full_grid(), size)
+    rng = _random.Random(0)
+    each = size // len(GRIDS)
+    cases = []
+    for grid in (make() for make in GRIDS.values()):
+        cases += rng.sample(grid, min(each, len(grid)))
+    rng.shuffle(cases)  # so that the first few hundred are a sample too
+    return cases
 
 
 def counts(cases: Iterable[Case]) -> dict[str, Counter[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -71,8 +71,9 @@ def place(tensor: torch.Tensor, how: str, batched: bool = True) -> torch.Tensor:
         return tensor[None].to(memory_format=torch.channels_last)[0]
     if how == "sliced":
         spread = min(2, tensor.ndim)
-        shape = [*tensor.shape[: tensor.ndim - spread], *(2 * size + 1 for size in tensor.shape[tensor.ndim - spread :])]
-        view = torch.full(shape, JUNK, dtype=tensor.dtype)[(..., *(slice(1, None, 2),) * spread)]
+        kept, doubled = tensor.shape[: tensor.ndim - spread], tensor.shape[tensor.ndim - spread :]
+        every_second: Any = (..., *(slice(1, None, 2),) * spread)
+        view = torch.full([*kept, *(2 * size + 1 for size in doubled)], JUNK, dtype=tensor.dtype)[every_second]
         return view.copy_(tensor)
     if how == "expanded" and tensor.numel():
         axis = 0 if tensor.shape[0] > 1 else 1

@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from miniconv.parity.cases import INTEGER_DTYPES, Case
 from miniconv.parity.data import Values
+from miniconv.parity.double_double import double_double_sums
 
 __all__ = ["Exact", "Oracle", "border_table", "gradient_table"]
 
 Array = npt.NDArray[Any]
-SPLITTER = 2.0**27 + 1.0
 
 
 class Exact(NamedTuple):
@@ -49,23 +49,22 @@ class Exact(NamedTuple):
     folded: int = 1
 
 
-def border_table(size: int, out: int, stride: int, low: int, kernel: int, dilation: int, mode: str = "zeros") -> Array:
+def border_table(mode: str, size: int, out: int, stride: int, low: int, kernel: int, dilation: int) -> Array:
     """Which input cell each tap of each output reads on one axis: (out, kernel), -1 for a zero.
 
-    >>> border_table(size=4, out=4, stride=1, low=1, kernel=3, dilation=1).tolist()
+    >>> border_table("zeros", size=4, out=4, stride=1, low=1, kernel=3, dilation=1).tolist()
     [[-1, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, -1]]
-    >>> border_table(size=4, out=4, stride=1, low=1, kernel=3, dilation=1, mode="circular").tolist()
+    >>> border_table("circular", size=4, out=4, stride=1, low=1, kernel=3, dilation=1).tolist()
     [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
     """
     cell = np.arange(out)[:, None] * stride - low + np.arange(kernel) * dilation
-    inside = (cell >= 0) & (cell < size)
-    if mode == "reflect":
-        return np.where(cell < 0, -cell, np.where(cell >= size, 2 * (size - 1) - cell, cell))
-    if mode == "replicate":
-        return np.clip(cell, 0, size - 1)
-    if mode == "circular":
-        return cell % size
-    return np.where(inside, cell, -1)
+    table: dict[str, Array] = {
+        "zeros": np.where((cell >= 0) & (cell < size), cell, -1),
+        "reflect": np.where(cell < 0, -cell, np.where(cell >= size, 2 * (size - 1) - cell, cell)),
+        "replicate": np.clip(cell, 0, size - 1),
+        "circular": cell % size,
+    }
+    return table[mode]
 
 
 def gradient_table(size: int, out: int, stride: int, low: int, kernel: int, dilation: int) -> Array:
@@ -99,7 +98,7 @@ class Oracle:
         self._grad = values.grad.reshape(self._batch, case.out_channels, *case.output_size)
         self._positions = self._batch * math.prod(case.output_size)
         self._terms = case.in_channels // case.groups * math.prod(case.kernel_size)
-        self._geometry = list(
+        self._geometry: list[Any] = list(
             zip(
                 case.input_size, case.output_size, case.stride, (low for low, _ in case.padding_pairs),
                 case.kernel_size, case.dilation,
@@ -120,7 +119,8 @@ class Oracle:
             inside = inside if inside is None else np.concatenate([inside, ones.real > 0], -1)
 
         def shaped(sums: Array) -> Array:  # (parts, G, N * O, C_out / G) -> (parts, *output_shape)
-            parts = sums.reshape(len(sums), groups, self._batch, math.prod(case.output_size), case.out_channels // groups)
+            pixels = math.prod(case.output_size)
+            parts = sums.reshape(len(sums), groups, self._batch, pixels, case.out_channels // groups)
             return np.moveaxis(parts, (1, 4), (2, 3)).reshape(len(sums), *case.output_shape)
 
         return self._exact(columns, weight, shaped, self._terms, inside=inside)
@@ -136,8 +136,8 @@ class Oracle:
         gathered, taken = _gather(self._grad, [gradient_table(*axis) for axis in geometry])
         rows = self._rows(gathered, padded, terms)
         inside = None if self._multiply_zeros or case.data != "specials" else self._rows(taken, padded, terms)
-        weight = self._weight.reshape(groups, case.out_channels // groups, case.in_channels // groups, -1)
-        weight = weight.transpose(0, 2, 1, 3).reshape(groups, case.in_channels // groups, terms)
+        per_group = self._weight.reshape(groups, case.out_channels // groups, case.in_channels // groups, -1)
+        weight = per_group.transpose(0, 2, 1, 3).reshape(groups, case.in_channels // groups, terms)
 
         def shaped(sums: Array) -> Array:  # (parts, G, N * I, C_in / G) -> (parts, *input_shape)
             parts = sums.reshape(len(sums), groups, self._batch, math.prod(padded), case.in_channels // groups)
@@ -152,8 +152,8 @@ class Oracle:
         case, groups = self.case, self.case.groups
         columns, _ = self._columns()
         channels = case.out_channels // groups
-        grad = self._grad.reshape(self._batch, groups, channels, math.prod(case.output_size))
-        grad = grad.transpose(1, 2, 0, 3).reshape(groups, channels, self._positions)
+        per_image = self._grad.reshape(self._batch, groups, channels, math.prod(case.output_size))
+        grad = per_image.transpose(1, 2, 0, 3).reshape(groups, channels, self._positions)
 
         def shaped(sums: Array) -> Array:
             return sums.reshape(len(sums), *case.weight_shape)
@@ -170,7 +170,8 @@ class Oracle:
     def _columns(self) -> tuple[Array, Array | None]:
         """What every output reads, (G, N * O, C_in / G * K), and where that is real input."""
         case = self.case
-        gathered, real = _gather(self._input, [border_table(*axis, case.padding_mode) for axis in self._geometry])
+        tables = [border_table(case.padding_mode, *axis) for axis in self._geometry]
+        gathered, real = _gather(self._input, tables)
         columns = self._rows(gathered, case.output_size, self._terms)
         return columns, self._rows(real, case.output_size, self._terms) if self._multiply_zeros is False else None
 
@@ -181,6 +182,7 @@ class Oracle:
         array = array.transpose(1, 0, *range(3, 3 + dims), 2, *range(3 + dims, 3 + 2 * dims))
         return array.reshape(groups, self._batch * math.prod(cells), terms)
 
+    @np.errstate(all="ignore")
     def _exact(
         self, left: Array, right: Array, shaped: Callable[[Array], Array], terms: int, inside: Array | None = None
     ) -> Exact:
@@ -191,6 +193,7 @@ class Oracle:
         terms *= len(lefts)
         mask = None if inside is None else np.concatenate([inside] * len(lefts), -1)
 
+        @np.errstate(all="ignore")
         def magnitude() -> Array:
             return shaped(np.stack([_sums(abs(a), abs(b), mask) for a, b in zip(lefts, rights)]))
 
@@ -199,7 +202,7 @@ class Oracle:
             return Exact(plain.astype(dtype), None, terms, magnitude)  # modulo 2^n
         if dtype not in ("float64", "complex128") or self.case.is_exact:
             return Exact(plain, None, terms, magnitude)
-        pairs = [_double_double_sums(a, b, mask) for a, b in zip(lefts, rights)]
+        pairs = [double_double_sums(a, b, mask) for a, b in zip(lefts, rights)]
         high, low = (shaped(np.stack(half)) for half in zip(*pairs))
         finite = np.isfinite(plain)
         return Exact(np.where(finite, high, plain), np.where(finite, low, 0), terms, magnitude)
@@ -218,7 +221,7 @@ class Oracle:
     def _fold_tables(self) -> list[Array]:
         """For each axis, the cell that each cell of the padded input copies."""
         return [
-            border_table(size, size + low + high, 1, low, 1, 1, self.case.padding_mode)[:, 0]
+            border_table(self.case.padding_mode, size, size + low + high, 1, low, 1, 1)[:, 0]
             for size, (low, high) in zip(self.case.input_size, self.case.padding_pairs)
         ]
 
@@ -233,15 +236,17 @@ def _gather(array: Array, tables: Sequence[Array]) -> tuple[Array, Array]:
     """``array[n, c, table_0[o_0, k_0], ...]`` -> (N, C, o_0, ..., k_0, ...), 0 at -1; and where it is not -1."""
     dims = len(tables)
     edged = np.zeros((*array.shape[:2], *(size + 1 for size in array.shape[2:])), array.dtype)
-    edged[(..., *(slice(size) for size in array.shape[2:]))] = array  # cell -1 of every axis holds zeros
-    index = []
+    inner: tuple[Any, ...] = (..., *(slice(size) for size in array.shape[2:]))
+    edged[inner] = array  # cell -1 of every axis holds zeros
+    index: list[Any] = []
     inside = np.ones((1,) * (2 * dims), bool)
     for axis, table in enumerate(tables):
         shape = [1] * (2 * dims)
         shape[axis], shape[dims + axis] = table.shape
         index.append(table.reshape(shape))
         inside = inside & (index[-1] >= 0)
-    gathered = edged[(slice(None), slice(None), *index)]
+    everything: list[Any] = [slice(None), slice(None)]
+    gathered = edged[(*everything, *index)]
     return gathered, np.broadcast_to(inside, gathered.shape)
 
 
@@ -262,42 +267,3 @@ def _sums(left: Array, right: Array, inside: Array | None = None) -> Array:
         else np.where(inside[:, :, None, :], left[:, :, None, :] * right[:, None, :, :], 0).sum(-1)
     )
     return result
-
-
-def _double_double_sums(left: Array, right: Array, inside: Array | None) -> tuple[Array, Array]:
-    """As ``_sums``, in pairs (high, low) with 106 significant bits, halving the list of terms until one is left."""
-    high, low = _two_product(left[:, :, None, :], right[:, None, :, :])
-    if inside is not None:
-        high, low = (np.where(inside[:, :, None, :], half, 0) for half in (high, low))
-    while high.shape[-1] > 1:
-        if high.shape[-1] % 2:
-            zero = np.zeros((*high.shape[:-1], 1))
-            high, low = np.concatenate([high, zero], -1), np.concatenate([low, zero], -1)
-        half = high.shape[-1] // 2
-        total, error = _two_sum(high[..., :half], high[..., half:])
-        high, low = _two_sum(total, error + (low[..., :half] + low[..., half:]))
-    if not high.shape[-1]:
-        return np.zeros(high.shape[:-1]), np.zeros(high.shape[:-1])
-    return high[..., 0], low[..., 0]
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """a + b as its rounded value and the error of that (Knuth)."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
-
-
-def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """a * b as its rounded value and the error of that (Dekker, with Veltkamp's splitting)."""
-    product = a * b
-    a_high, a_low = _split(a)
-    b_high, b_low = _split(b)
-    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-
-
-def _split(a: Array) -> tuple[Array, Array]:
-    """A number as two of 26 bits."""
-    scaled = a * SPLITTER
-    high = scaled - (scaled - a)
-    return high, a - high

@@ -11,76 +11,23 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from miniconv.parity.bounds import BOUNDS
 from miniconv.parity.cases import COMPLEX_DTYPES, Case
-from miniconv.parity.data import Array, Values, arguments
+from miniconv.parity.data import Array, Values
 from miniconv.parity.divergences import explain
 from miniconv.parity.operands import Operands, changed, make, memory, numbers
 from miniconv.parity.oracle import Exact, Oracle
 from miniconv.parity.report import Report
+from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call
 from miniconv.parity.verdict import VERDICTS, Verdict, judge_values
 
-__all__ = ["TORCH", "Target", "Unsupported", "judge", "observe", "reproduce", "run"]
-
-GRADIENTS = ("input_grad", "weight_grad", "bias_grad")
-
-
-class Unsupported(Exception):  # noqa: N818 - a clean refusal is not an error
-    """Raised by a target that refuses a case cleanly; the case counts as UNSUPPORTED, not as wrong."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """An implementation to judge.
-
-    Attributes:
-        conv2d: a callable with the signature of ``torch.nn.functional.conv2d``.
-        module: a class with the signature of ``torch.nn.Conv2d``, for the padding modes; without one, torch's
-            module pads and ``conv2d`` does the rest.
-        name: how ``reproduce`` finds it again, ``package.module:function``; empty for miniconv.
-        bound: which of ``miniconv.parity.bounds.BOUNDS`` its outputs keep.
-        fft_constant: c of the FFT's bound.
-        gradients: whether its results can be differentiated.
-        layout: whether its strides must be torch's.
-    """
-
-    conv2d: Callable[..., Any]
-    module: Callable[..., Any] | None = None
-    name: str = ""
-    bound: str = "direct"
-    fft_constant: float = 0.0
-    gradients: bool = True
-    layout: bool = True
-
-    def __post_init__(self) -> None:
-        if self.bound not in BOUNDS:
-            raise ValueError(f"bound is one of {', '.join(BOUNDS)}, but got {self.bound!r}")
-
-
-TORCH = Target(torch.nn.functional.conv2d, torch.nn.Conv2d, "torch.nn.functional:conv2d")
-"""torch itself, as it was when this module was imported."""
-
-
-@dataclass
-class Outcome:
-    """What a call gave: tensors by the name of the part, or an exception and the part that it came in."""
-
-    parts: dict[str, torch.Tensor | None]
-    error: Exception | None = None
-    failed_in: str = "call"
-    modified: bool = False
-
-    @property
-    def first_line(self) -> str:
-        """``RuntimeError: the first line of its message``."""
-        return f"{type(self.error).__name__}: {(str(self.error).splitlines() or [''])[0]}"
+__all__ = ["judge", "observe", "reproduce", "run"]
 
 
 class _Truth:
@@ -174,7 +121,7 @@ def reproduce(text: str, target: str = "") -> Verdict:
 def observe(case: Case) -> Verdict:
     """What the oracle says of torch itself, with nothing explained away."""
     operands = make(case)
-    outcome = _call(case, operands, TORCH)
+    outcome = call(case, operands, TORCH)
     return _compare(_Truth(case, operands), outcome, outcome, TORCH)
 
 
@@ -183,11 +130,12 @@ def judge(case: Case, target: Target) -> Verdict:
     operands = make(case)
     before = memory(operands)
     truth = _Truth(case, operands)
-    expected = _call(case, operands, TORCH)
+    expected = call(case, operands, TORCH)
     of_torch = _compare(truth, expected, expected, TORCH)
     if not of_torch.passed and explain(of_torch, of_torch=True) is None:
-        return replace(of_torch, name="TORCH_UNEXPLAINED", detail=f"{of_torch.name} {of_torch.detail}", target=TORCH.name)
-    got = expected if target is TORCH else _call(case, operands, target)
+        detail = f"{of_torch.name} {of_torch.detail}"
+        return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
+    got = expected if target is TORCH else call(case, operands, target)
     got.modified = changed(operands, before)
     verdict = _compare(truth, got, expected, target)
     if not verdict.passed:
@@ -209,57 +157,6 @@ def _as_target(target: Target | Callable[..., Any] | None) -> Target:
         )
     name = f"{target.__module__}:{getattr(target, '__qualname__', '')}"
     return Target(target, name="" if name.startswith("miniconv.functional") else name)
-
-
-def _call(case: Case, operands: Operands, target: Target) -> Outcome:
-    """Calls the target and takes its gradients along ``operands.grad``."""
-    differentiable = target.gradients and case.differentiable
-    leaves = [None if t is None else t.detach() for t in operands[:3]]
-    for leaf in leaves:
-        if leaf is not None and (leaf.is_floating_point() or leaf.is_complex()):
-            leaf.requires_grad_(differentiable)
-    outcome = Outcome({})
-    try:
-        output = _forward(case, leaves, target)
-        outcome.parts["output"] = output
-        if differentiable and isinstance(output, torch.Tensor) and output.shape == operands.grad.shape:
-            outcome.failed_in = "gradients"
-            present = [(name, leaf) for name, leaf in zip(GRADIENTS, leaves) if leaf is not None]
-            grads = torch.autograd.grad(output, [leaf for _, leaf in present], operands.grad, allow_unused=True)
-            outcome.parts.update(zip((name for name, _ in present), grads))
-    except Exception as error:  # any exception of a target is a verdict on it
-        outcome.error = error
-    return outcome
-
-
-def _forward(case: Case, leaves: list[torch.Tensor | None], target: Target) -> Any:
-    """The call itself: the function, or the module where a padding mode asks for it."""
-    input, weight, bias = leaves
-    present = (input, weight) if bias is None else (input, weight, bias)
-    passed = arguments(case)
-    if case.padding_mode == "zeros":
-        return target.conv2d(*present, **passed)
-    module = (target.module or _module_around(target.conv2d))(
-        case.in_channels, case.out_channels, case.kernel_size, **passed, bias=case.bias, padding_mode=case.padding_mode
-    )
-    for name, leaf in (("weight", weight), ("bias", bias)):
-        if leaf is not None:  # a leaf in place of the parameter, so that its gradient can be asked for
-            delattr(module, name)
-            setattr(module, name, leaf)
-    return module(input)
-
-
-def _module_around(conv2d: Callable[..., Any]) -> type[torch.nn.Conv2d]:
-    """torch's module with its border, around another function."""
-
-    class Around(torch.nn.Conv2d):
-        def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
-            pairs = self._reversed_padding_repeated_twice
-            padded = torch.nn.functional.pad(input, pairs, mode=self.padding_mode)
-            options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
-            return conv2d(padded, weight, bias, **options)
-
-    return Around
 
 
 def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Target) -> Verdict:
@@ -287,7 +184,7 @@ def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Targ
 def _compare_errors(case: Case, got: Outcome, expected: Outcome | None) -> Verdict:
     """The target raised: as torch did?"""
     if expected is None or expected.error is None or expected is got:
-        same = expected is got and _must_raise(case)
+        same = expected is got and (bool(case.given) or case.must_be_refused)
         return Verdict("SAME_ERROR" if same else "RAISED", case, got.failed_in, detail=got.first_line)
     if type(got.error) is not type(expected.error):
         return Verdict("ERROR_TYPE", case, got.failed_in, detail=f"{got.first_line} | {expected.first_line}")
@@ -296,26 +193,15 @@ def _compare_errors(case: Case, got: Outcome, expected: Outcome | None) -> Verdi
     return Verdict("SAME_ERROR", case, got.failed_in, detail=got.first_line)
 
 
-def _must_raise(case: Case) -> bool:
-    """Whether the case is illegal by the definition, so that torch's refusal needs no explanation."""
-    strided_same = case.padding == "same" and any(s != 1 for s in case.stride)
-    sizes_past = case.padding_mode in ("reflect", "circular") and any(
-        max(pair) > size - (case.padding_mode == "reflect") for pair, size in zip(case.padding_pairs, case.input_size)
-    )
-    return bool(case.given) or strided_same or sizes_past or min(case.output_size) < 1
-
-
 def _compare_part(truth: _Truth, part: str, got: Outcome, expected: Outcome | None, target: Target) -> Verdict:
     """One tensor: type, shape, dtype, values, strides, in the order in which a difference matters."""
     case, tensor = truth.case, got.parts.get(part)
+    like = None if expected is None else expected.parts.get(part)
+    if like is None and (case.given or (part != "output" and expected is not None)):
+        return Verdict("EQUAL", case, part)  # nothing says what it must be, or torch has no such gradient either
     if not isinstance(tensor, torch.Tensor):
-        if part != "output" and expected is not None and expected.parts.get(part) is None:
-            return Verdict("EQUAL", case, part)  # torch has none either: an operand without gradients
         name = "DTYPE" if part == "output" else "GRADIENT_MISSING"
         return Verdict(name, case, part, detail=f"{type(tensor).__name__} is no tensor")
-    like = None if expected is None else expected.parts.get(part)
-    if like is None and case.given:  # nothing says what it must be
-        return Verdict("EQUAL", case, part)
     shapes = {"output": case.output_shape, "input_grad": case.input_shape, "weight_grad": case.weight_shape}
     shape = shapes.get(part, (case.out_channels,)) if like is None else tuple(like.shape)
     dtype = getattr(torch, case.dtype) if like is None else like.dtype
@@ -333,29 +219,30 @@ def _compare_part(truth: _Truth, part: str, got: Outcome, expected: Outcome | No
     else:  # the case's own words do not say what was computed; torch's result does
         same = like is None or np.array_equal(numbers(tensor), numbers(like), equal_nan=True)
         verdict = Verdict("EQUAL" if same else "WRONG_VALUE", case, part, "" if same else "not torch's values", shape)
-    if like is not None and target.layout and not _same_layout(part, tensor, like):
-        return Verdict("LAYOUT", case, part, detail=f"strides {tensor.stride()}, torch's {like.stride()}", shape=shape)
-    return verdict
+    layout = _layout_difference(tensor, like) if like is not None and target.layout else ""
+    return Verdict("LAYOUT", case, part, layout, shape) if layout else verdict
 
 
-def _same_layout(part: str, tensor: torch.Tensor, like: torch.Tensor) -> bool:
-    """Whether two tensors of one shape lie alike in memory.
+def _layout_difference(tensor: torch.Tensor, like: torch.Tensor) -> str:
+    """How two tensors of one shape lie differently in memory, or nothing.
 
-    A tensor without elements has no layout: torch's strides for it are whatever its backend left behind. The stride
-    of an axis of size 1 addresses nothing; it is compared in the output, where the next layer reads its format from
-    it, and not in gradients, where torch's own depend on the dtype.
+    A tensor without elements has no layout: torch's strides for it are whatever its backend left behind.
     """
-    if not tensor.numel():
-        return True
-    sizes = tensor.shape if part != "output" else [2] * tensor.ndim
-    return all(a == b for a, b, size in zip(tensor.stride(), like.stride(), sizes) if size > 1)
+    if not tensor.numel() or tensor.stride() == like.stride():
+        return ""
+    far = any(a != b for a, b, size in zip(tensor.stride(), like.stride(), tensor.shape) if size > 1)
+    return f"strides {tensor.stride()}, torch's {like.stride()}{'' if far else ', on axes of size 1 only'}"
 
 
 def _otherwise(truth: _Truth, part: str, tensor: torch.Tensor) -> str:
     """Under which other reading a wrong array would be right, in words that the catalogue can name; or nothing."""
     case, got = truth.case, numbers(tensor)
     readings = truth.readings(part, got)
-    kinds = {"": "direct", "three real products": "three_products"} if case.dtype in COMPLEX_DTYPES else {"": "direct"}
+    kinds = {"": "direct"}
+    if case.dtype in COMPLEX_DTYPES:
+        kinds["three real products"] = "three_products"
+    elif case.dtype in ("float16", "bfloat16"):
+        kinds["sums rounded on the way"] = "rounded_on_the_way"
     for (special, exact), (product, kind) in itertools.product(readings.items(), kinds.items()):
         if (special or product) and judge_values(case, part, got, exact, truth.values, kind=kind).passed:
             return f"right with {', '.join(filter(None, (special, product)))}"

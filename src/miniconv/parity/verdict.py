@@ -109,12 +109,12 @@ def judge_values(
         if equal.all():
             return _mistrust(Verdict("EQUAL", case, part, shape=shape), best)
         if case.dtype in INTEGER_DTYPES:
-            error, allowed, scale = abs(got.astype(float) - best.astype(float)), np.float64(0), np.float64(1)
+            error, allowed, scale = abs(got.astype(float) - best.astype(float)), np.zeros(1), np.ones(1)
         else:
             error = abs((got - exact.high) - (0 if exact.low is None else exact.low))
             scale = exact.magnitude()
             exactly = kind == "direct" and case.is_exact and not _rounds_between(case, exact)
-            allowed = np.float64(0) if exactly else allowed_error(kind, case, values, exact, fft_constant)
+            allowed = np.zeros(1) if exactly else allowed_error(kind, case, values, exact, fft_constant)
         right = equal | (np.isfinite(best) & (error <= allowed))
         ratio = np.where(equal | (error == 0), 0.0, error / scale)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
@@ -127,7 +127,7 @@ def judge_values(
     if right.all():
         return _mistrust(verdict, best)
     index = worst[1:]
-    value, want = (complex(*a[(slice(None), *index)]) if len(a) == 2 else a[worst].item() for a in (got, best))
+    value, want = (complex(a[0][index], a[1][index]) if len(a) == 2 else a[worst].item() for a in (got, best))
     wrong = int((~right).any(0).sum())
     return replace(verdict, name="WRONG_VALUE", index=index, got=value, want=want, wrong=wrong)
 
