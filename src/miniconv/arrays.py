@@ -15,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from miniconv.rules import Operand, type_name
+
 __all__ = [
     "COLUMNS_BYTES",
     "Array",
     "blocks",
     "cast",
     "columns",
+    "describe",
     "empty",
     "from_rows",
     "is_tensor",
@@ -60,6 +63,27 @@ def empty(shape: Sequence[int], like: Array) -> Array:
 def zeros(shape: Sequence[int], like: Array) -> Array:
     """An array of zeros, of ``like``'s library, dtype and device."""
     return like.new_zeros(tuple(shape)) if is_tensor(like) else np.zeros(shape, like.dtype)
+
+
+def describe(x: Array) -> Operand:
+    """What validation needs to know of an array or tensor."""
+    shape = tuple(x.shape)
+    if is_tensor(x):
+        return Operand(shape, str(x.dtype).removeprefix("torch."), _memory_format(shape, x.stride()), type_name(x))
+    strides = tuple(s // x.itemsize for s in x.strides)
+    return Operand(shape, x.dtype.name, _memory_format(shape, strides), type_name(x))
+
+
+def _memory_format(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
+    """channels_last if the strides (in elements) descend N, spatial, C: torch's own rule, size-1 axes included."""
+    if len(shape) not in (4, 5) or 0 in shape or strides[1] == 0:
+        return "contiguous"
+    smallest = 0
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        if strides[axis] < smallest or (axis == 0 and smallest == strides[1]):
+            return "contiguous"
+        smallest = strides[axis] * max(shape[axis], 1)
+    return "channels_last"
 
 
 def cast(x: Array, dtype: str) -> Array:

@@ -18,7 +18,7 @@ and a transposed one is the exact adjoint, so its output is the size of an input
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from miniconv.rules import (
     padding_from_text,
 )
 
-__all__ = ["ConvProblem", "Operand", "ReceptiveField"]
+__all__ = ["ConvProblem", "Operand", "ReceptiveField", "stated_forms"]
 
 
 class ReceptiveField(NamedTuple):
@@ -345,15 +345,7 @@ class ConvProblem:
         """
         op = f"conv{dims}d"
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        numbers = integers(op, options, (input, weight, bias), dims)
-        text = padding.decode() if isinstance(padding, bytes) else padding if isinstance(padding, str) else None
-        if text is None:
-            check_bias_dtype(input, bias)
-        sizes = batched_shape(input.shape, dims, op)
-        if text is not None:
-            numbers["padding"] = padding_from_text(text, sizes, weight.shape, numbers)
-        pairs = [p if isinstance(p, tuple) else (p, p) for p in numbers["padding"]]
-        return cls._from_lists(op, input, sizes, weight, bias, numbers, pairs)
+        return cls.from_lists(op, input, weight, bias, *stated_forms(op, options, input, weight, bias, dims))
 
     @classmethod
     def from_conv_transpose(
@@ -382,24 +374,28 @@ class ConvProblem:
             "groups": groups,
             "dilation": dilation,
         }
-        numbers = integers(op, options, (input, weight, bias), dims)
-        sizes = batched_shape(input.shape, dims, op)
-        pairs = [(p, p) for p in numbers["padding"]]
-        return cls._from_lists(op, input, sizes, weight, bias, numbers, pairs)
+        return cls.from_lists(op, input, weight, bias, *stated_forms(op, options, input, weight, bias, dims))
 
     @classmethod
-    def _from_lists(
+    def from_lists(
         cls,
         op: str,
         input: Operand,
-        sizes: tuple[int, ...],
         weight: Operand,
         bias: Operand | None,
         numbers: dict[str, Any],
         pairs: list[tuple[int, int]],
     ) -> ConvProblem:
-        """The common end of both constructors: rules on the operands as they came, then one canonical problem."""
+        """The common end of both constructors: rules on the operands as they came, then one canonical problem.
+
+        Args:
+            op: ``conv2d``, ``conv_transpose1d``, ...
+            input, weight, bias: the operands as they came.
+            numbers: ``groups``, and a list of integers for each other option, of one entry or one for each axis.
+            pairs: the padding, low and high, likewise.
+        """
         transposed = op.startswith("conv_transpose")
+        sizes = batched_shape(input.shape, int(op[-2]), op)
         if len(weight.shape) < 3:
             raise RuntimeError("weight should have at least three dimensions")
         if numbers["groups"] <= 0:
@@ -451,6 +447,21 @@ class ConvProblem:
             dtype=input.dtype,
             memory_format=_result_format(input, weight),
         )
+
+
+def stated_forms(
+    op: str, options: Mapping[str, Any], input: Operand, weight: Operand, bias: Operand | None, dims: int
+) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """What ``ConvProblem.from_lists`` takes, from the options in any form that torch takes: numbers and padding."""
+    numbers = integers(op, options, (input, weight, bias), dims)
+    padding = options["padding"]
+    text = padding.decode() if isinstance(padding, bytes) else padding if isinstance(padding, str) else None
+    if text is None and not op.startswith("conv_transpose"):
+        check_bias_dtype(input, bias)
+    sizes = batched_shape(input.shape, dims, op)
+    if text is not None:
+        numbers["padding"] = padding_from_text(text, sizes, weight.shape, numbers)
+    return numbers, [p if isinstance(p, tuple) else (p, p) for p in numbers["padding"]]
 
 
 def _result_format(input: Operand, weight: Operand) -> str:

@@ -1,17 +1,18 @@
 """The convolutions: from a call to a plan. One route for all six; the functions are its faces.
 
-The whole route of a call: look at the operands, state the problem (which validates), then run its plan: directly for
-NumPy arrays, through ``miniconv.torch_ops`` (autograd) for tensors.
+The whole route of a call: look at the operands, state the problem (which validates), then run its plan. A call that
+torch records or transforms (autograd, torch.func, torch.compile, ...) goes through ``miniconv.torch_ops`` instead.
 """
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, is_tensor
+from miniconv.arrays import Array, describe, is_tensor
 from miniconv.plan import plan
 from miniconv.problem import ConvProblem, Operand
 from miniconv.rules import invalid_operand, type_name
@@ -268,17 +269,20 @@ def conv_transpose3d(
 
 
 def _run(op: str, input: Array, weight: Array, bias: Array | None, options: dict[str, Any]) -> Array:
-    """State the problem and run its plan, with autograd where the operands are tensors."""
+    """State the problem and run its plan; where torch records or transforms the call, hand it to the operators."""
     operands = [input, weight] if bias is None else [input, weight, bias]
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.overrides.has_torch_function(operands):  # a subclass, a mode, torch.fx
+        return torch.overrides.handle_torch_function(globals()[op], operands, input, weight, bias, **options)
     tensors = all(map(is_tensor, operands))
     if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
         raise invalid_operand(op, [type_name(x) for x in operands], options)
-    problem = _stated(op, tuple(map(describe, operands)), options)
     if tensors:
         from miniconv import torch_ops
 
-        return torch_ops.convolution(problem, input, weight, bias)
-    return plan(problem)(input, weight, bias)
+        if not torch_ops.is_plain(operands):
+            return torch_ops.call(op, operands, options)
+    return plan(_stated(op, tuple(map(describe, operands)), options))(input, weight, bias)
 
 
 def _stated(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
@@ -297,24 +301,3 @@ def _remembered(op: str, operands: tuple[Operand, ...], options: tuple[tuple[str
 def _problem(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
     state = ConvProblem.from_conv_transpose if op.startswith("conv_transpose") else ConvProblem.from_conv
     return state(*operands, **options, dims=int(op[-2]))
-
-
-def describe(x: Array) -> Operand:
-    """What validation needs to know of an array or tensor."""
-    shape = tuple(x.shape)
-    if is_tensor(x):
-        return Operand(shape, str(x.dtype).removeprefix("torch."), _memory_format(shape, x.stride()), type_name(x))
-    strides = tuple(s // x.itemsize for s in x.strides)
-    return Operand(shape, x.dtype.name, _memory_format(shape, strides), type_name(x))
-
-
-def _memory_format(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
-    """channels_last if the strides (in elements) descend N, spatial, C: torch's own rule, size-1 axes included."""
-    if len(shape) not in (4, 5) or 0 in shape or strides[1] == 0:
-        return "contiguous"
-    smallest = 0
-    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
-        if strides[axis] < smallest or (axis == 0 and smallest == strides[1]):
-            return "contiguous"
-        smallest = strides[axis] * max(shape[axis], 1)
-    return "channels_last"

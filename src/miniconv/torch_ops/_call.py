@@ -1,0 +1,90 @@
+"""The way in: from a function's call to the plan, or to the operators where somebody records or transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from miniconv.problem import ConvProblem, Operand, stated_forms
+from miniconv.torch_ops._operators import Frame, Geometry, filled
+
+__all__ = ["call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain"]
+
+Tensor = torch.Tensor
+
+_PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
+
+
+def is_plain(operands: Sequence[Tensor]) -> bool:
+    """Whether nothing records or transforms a call: then it is the plan's, and the dispatcher has no part in it."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
+    return not (
+        recorded
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or forward_ad._current_level >= 0
+        or torch._C._get_tracing_state() is not None
+        or torch.is_autocast_enabled("cpu")
+    ) and all(x.is_cpu and type(x) in _PLAIN_TYPES and x.layout is torch.strided for x in operands)
+
+
+def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Tensor:
+    """The operator's result for what was written in a call; the operator's kernel checks sizes and dtypes.
+
+    Args:
+        op: ``conv2d``, ``conv_transpose1d``, ...
+        operands: input, weight and, where there is one, bias.
+        options: the other arguments, in any form that torch takes.
+    """
+    dims = int(op[-2])
+    # one dtype for all: autocast may yet change the true ones
+    described = [Operand(tuple(x.shape), kind=type(x).__name__) for x in operands]
+    input, weight, *bias = described
+    numbers, pairs = stated_forms(op, options, input, weight, bias[0] if bias else None, dims)
+    lists = {name: value * dims if len(value) == 1 else value for name, value in numbers.items() if name != "groups"}
+    padding = [cells for pair in (pairs * dims if len(pairs) == 1 else pairs) for cells in pair]
+    geometry = Geometry(
+        lists["stride"],
+        padding,
+        lists["dilation"],
+        lists.get("output_padding", [0] * dims),
+        op.startswith("conv_transpose"),
+        numbers["groups"],
+    )
+    result: Tensor = torch.ops.miniconv.convolution.default(
+        operands[0], operands[1], operands[2] if bias else None, *geometry
+    )
+    return result
+
+
+def convolution(problem: ConvProblem, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The output of ``problem``, differentiable to any order in input, weight and bias.
+
+    Args:
+        problem: states every size; already valid.
+        input, weight, bias: of ``problem``'s shapes and dtype, on one device.
+    """
+    return filled("grad", {"input": input, "weight": weight}, bias, _frame(problem))
+
+
+def convolution_input_grad(problem: ConvProblem, grad_output: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of ``convolution`` with respect to its input, differentiable in both operands."""
+    return filled("input", {"grad": grad_output, "weight": weight}, None, _frame(problem))
+
+
+def convolution_weight_grad(problem: ConvProblem, grad_output: Tensor, input: Tensor) -> Tensor:
+    """The gradient of ``convolution`` with respect to its weight, differentiable in both operands."""
+    return filled("weight", {"grad": grad_output, "input": input}, None, _frame(problem))
+
+
+def _frame(problem: ConvProblem) -> Frame:
+    padding = [cells for pair in problem.padding for cells in pair]
+    geometry = Geometry(
+        problem.stride, padding, problem.dilation, problem.output_padding, problem.transposed, problem.groups
+    )
+    return Frame(problem.input_size, problem.kernel_size, problem.memory_format == "channels_last", geometry)

@@ -1,0 +1,130 @@
+"""The derivatives of the three operators: one rule, both directions, every order.
+
+With T(x, w, g) the sum of g * (x conv w), the operator that fills a slot is T's derivative by that slot. Hence
+
+    backward:  tangent t arrives in the filled slot; the gradient of an operand is what fills *its* slot, from t and
+               the conjugate of the other operand
+    forward:   a tangent of an operand takes the operand's place; the terms are added
+
+torch's gradient of a complex function is the conjugate one; on real tensors ``conj()`` does nothing. The bias, which
+the output alone has, enters as a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+
+from miniconv.arrays import cast
+from miniconv.dtypes import DTYPES
+from miniconv.torch_ops._operators import LIBRARY, NAMES, OPERANDS, Frame, filled, unpacked
+
+Tensor = torch.Tensor
+
+
+class _Product(torch.autograd.Function):
+    """One of the three operators, recorded; ``rest`` is everything in its schema after the tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, slot: str, keys: Any, rest: Sequence[Any], *tensors: Tensor | None) -> Tensor:
+        ctx.slot, ctx.rest = slot, rest
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors[:2])
+        ctx.save_for_forward(*tensors[:2])
+        return _below(slot, keys, (*tensors, *rest))
+
+    @staticmethod
+    def backward(ctx: Any, tangent: Tensor | None) -> tuple[Tensor | None, ...]:
+        values, frame = _recalled(ctx)
+        needs = ctx.needs_input_grad[3:]
+        if tangent is None:
+            return (None,) * (3 + len(needs))
+        grads: list[Tensor | None] = [None] * len(needs)
+        for i, (own, other) in enumerate(zip(OPERANDS[ctx.slot], OPERANDS[ctx.slot][::-1])):
+            if needs[i]:
+                grads[i] = _gradient(own, values[own], {ctx.slot: tangent, other: values[other].conj()}, frame)
+        if needs[2:] == (True,):
+            grads[2] = _bias_grad(tangent, len(frame.kernel_size))
+        return (None, None, None, *grads)
+
+    @staticmethod
+    def jvp(ctx: Any, _slot: None, _keys: None, _rest: None, *tangents: Tensor | None) -> Tensor:
+        values, frame = _recalled(ctx)
+        terms = [
+            filled(ctx.slot, values | {name: tangent}, None, frame)
+            for name, tangent in zip(OPERANDS[ctx.slot], tangents)
+            if tangent is not None
+        ]
+        bias = tangents[2] if len(tangents) > 2 else None
+        if bias is not None:
+            per_channel = bias.reshape(-1, *(1,) * len(frame.kernel_size))
+            terms.append(per_channel if terms else per_channel + _zeros(ctx.slot, values, frame))
+        return sum(terms[1:], start=terms[0])
+
+
+def _recalled(ctx: Any) -> tuple[dict[str, Tensor], Frame]:
+    tensors = ctx.saved_tensors
+    values, _, frame = unpacked(ctx.slot, (*tensors, *(None,) * (ctx.slot == "grad"), *ctx.rest))
+    return values, frame
+
+
+def _gradient(slot: str, like: Tensor, values: dict[str, Tensor], frame: Frame) -> Tensor:
+    """What fills ``slot``; nothing can be read off empty tensors, whose gradient is zero with ``like``'s strides."""
+    operands = [values[name] for name in OPERANDS[slot]]
+    if any(x.numel() == 0 for x in operands):
+        keep = slot == "weight" and not like.is_complex()
+        return torch.zeros_like(like, memory_format=torch.preserve_format if keep else torch.contiguous_format)
+    return filled(slot, values, None, frame)
+
+
+def _bias_grad(grad: Tensor, dims: int) -> Tensor:
+    """The sum over all but the channels, accumulated in the compute dtype and rounded once."""
+    dtype = str(grad.dtype).removeprefix("torch.")
+    axes = [axis for axis in range(grad.dim()) if axis != grad.dim() - 1 - dims]
+    result: Tensor = cast(cast(grad, DTYPES[dtype].compute).sum(axes), dtype)
+    return result
+
+
+def _zeros(slot: str, values: dict[str, Tensor], frame: Frame) -> Tensor:
+    """Zeros of the result's shape."""
+    return torch.zeros_like(filled(slot, {name: x.detach() for name, x in values.items()}, None, frame))
+
+
+def _below(slot: str, keys: Any, args: Sequence[Any]) -> Tensor:
+    """The operator as the dispatcher continues below autograd."""
+    with ExitStack() as stack:
+        if torch._C._are_functorch_transforms_active():
+            # a Function switches recording off, but an outer torch.func transform still has to record what is below
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(forward_ad._set_fwd_grad_enabled(True))
+        stack.enter_context(torch._C._AutoDispatchBelowAutograd())
+        operator = getattr(torch.ops.miniconv, NAMES[slot]).default
+        result: Tensor = operator.redispatch(keys & torch._C._after_autograd_keyset, *args)
+    return result
+
+
+def _recording(slot: str) -> Callable[..., Tensor]:
+    """The operator's kernel at torch's autograd keys."""
+    count = 3 if slot == "grad" else 2
+
+    def kernel(keys: Any, *args: Any) -> Tensor:
+        tensors, rest = args[:count], args[count:]
+        transformed = torch._C._are_functorch_transforms_active()
+        recorded = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+        if not (recorded or transformed or forward_ad._current_level >= 0):
+            return _below(slot, keys, args)
+        # torch.func's own level is what this kernel was called for, so its check for nesting does not apply
+        with enable_single_level_autograd_function():
+            result: Tensor = super(torch.autograd.Function, _Product).apply(slot, keys, rest, *tensors)
+        return result
+
+    return kernel
+
+
+for _slot, _name in NAMES.items():
+    LIBRARY.impl(_name, _recording(_slot), "Autograd", with_keyset=True)
