@@ -1,9 +1,8 @@
-"""relu, linear, max_pool2d and log_softmax: arrays give torch's numbers, tensors get torch's own functions."""
+"""relu, linear and log_softmax: arrays give torch's numbers, tensors get torch's own functions."""
 
 from __future__ import annotations
 
 import inspect
-import itertools
 
 import numpy as np
 import pytest
@@ -30,42 +29,6 @@ def test_linear(dtype: str) -> None:
     expected = torchs.linear(*map(torch.from_numpy, (x, weight, bias))).numpy()
     assert np.array_equal(F.linear(x, weight, bias), expected)
     assert F.linear(x, weight, bias).dtype == expected.dtype
-
-
-GEOMETRIES = list(
-    itertools.product([2, (3, 2), (2, 5)], [None, (1, 3), (4, 2)], [0, (1, 0), (1, 1)], [1, (2, 1)], [False, True])
-)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8"])
-def test_max_pool2d(dtype: str) -> None:
-    x = draw(2, 3, 9, 11).astype("int64").astype(dtype)
-    for geometry in GEOMETRIES:
-        expected = torchs.max_pool2d(torch.from_numpy(x), *geometry).numpy()
-        assert np.array_equal(F.max_pool2d(x, *geometry), expected), geometry
-
-
-def test_max_pool2d_spreads_nan() -> None:
-    x = draw(1, 2, 7, 8)
-    x[0, 1, 3, 3] = np.nan
-    expected = torchs.max_pool2d(torch.from_numpy(x), (3, 2), 1, 1).numpy()
-    assert np.array_equal(F.max_pool2d(x, (3, 2), 1, 1), expected, equal_nan=True)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [{"kernel_size": 0}, {"kernel_size": (0, 3), "stride": 1}, {"kernel_size": 2, "dilation": 0}]
-    + [{"kernel_size": 2, "stride": s} for s in (0, -1)]
-    + [{"kernel_size": 2, "padding": p} for p in (-1, 2)]
-    + [{"kernel_size": (2, 2, 2)}],
-)  # fmt: skip
-def test_max_pool2d_has_torchs_messages(arguments: dict) -> None:
-    x = draw(1, 4, 6)
-    with pytest.raises(RuntimeError) as expected:
-        torchs.max_pool2d(torch.from_numpy(x), **arguments)
-    with pytest.raises(RuntimeError) as got:
-        F.max_pool2d(x, **arguments)
-    assert str(expected.value).splitlines()[0].endswith(str(got.value).removeprefix("max_pool2d: "))
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
@@ -96,9 +59,6 @@ def test_signatures_are_torchs() -> None:
 
 def test_tensors_get_torchs_functions() -> None:
     x = torch.from_numpy(draw(2, 3, 6, 8)).requires_grad_()
-    values, indices = F.max_pool2d(x, 2, return_indices=True)
-    assert torch.equal(values, torchs.max_pool2d(x, 2))
-    assert indices.dtype == torch.int64
     assert torch.equal(F.relu(x), torchs.relu(x))
     assert F.relu(x).grad_fn is not None
     weight, bias = torch.randn(5, 8), torch.randn(5)

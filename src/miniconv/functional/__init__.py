@@ -16,34 +16,50 @@ from miniconv.functional._convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
-from miniconv.functional._plain import linear, log_softmax, max_pool2d, relu
+from miniconv.functional._plain import linear, log_softmax, relu
+from miniconv.functional._pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
+from miniconv.functional._windows import fold, unfold
 
 OWN = (
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "conv1d",
     "conv2d",
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "fold",
     "linear",
     "log_softmax",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "relu",
+    "unfold",
 )
-"""The names that miniconv builds itself; ``linear``, ``log_softmax``, ``max_pool2d`` and ``relu`` for arrays."""
+"""The names that miniconv builds itself; ``linear``, ``log_softmax`` and ``relu`` for arrays only."""
 
 __all__ = [
     "OWN",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "conv1d",
     "conv2d",
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "fold",
     "linear",
     "log_softmax",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "relu",
+    "unfold",
 ]
 
 

@@ -1,4 +1,4 @@
-"""relu, linear, max_pool2d and log_softmax for NumPy arrays: what a small network needs beside its convolutions.
+"""relu, linear and log_softmax for NumPy arrays: what a small network needs beside its convolutions.
 
 With ``conv2d`` they classify digits on a machine that has no torch. Whatever is no NumPy array (a tensor, a tracer's
 stand-in for one) goes to `torch.nn.functional`'s own function.
@@ -7,15 +7,14 @@ stand-in for one) goes to `torch.nn.functional`'s own function.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, tap
+from miniconv.arrays import Array
+from miniconv.functional._operands import torch_function
 
-__all__ = ["linear", "log_softmax", "max_pool2d", "relu"]
+__all__ = ["linear", "log_softmax", "relu"]
 
 
 def relu(input: Array, inplace: bool = False) -> Array:
@@ -46,7 +45,7 @@ def relu(input: Array, inplace: bool = False) -> Array:
     [0.0, 0.0, 2.5]
     """
     if not isinstance(input, np.ndarray):
-        return _torch_function("relu", input)(input, inplace)
+        return torch_function("relu", input)(input, inplace)
     return np.maximum(input, input.dtype.type(0), out=input if inplace else np.empty_like(input))
 
 
@@ -78,7 +77,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     [[11.5, 16.0]]
     """
     if not isinstance(input, np.ndarray):
-        return _torch_function("linear", input)(input, weight, bias)
+        return torch_function("linear", input)(input, weight, bias)
     dtypes = {x.dtype for x in (input, weight, bias) if x is not None}
     if len(dtypes) > 1:
         raise RuntimeError(f"linear needs operands of one dtype, but got {', '.join(sorted(map(str, dtypes)))}")
@@ -88,70 +87,6 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     if bias is not None:
         out = out + bias.astype(compute, copy=False)
     return np.asarray(out, dtype=input.dtype)
-
-
-def max_pool2d(
-    input: Array,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Array:
-    r"""The largest element of each window.
-
-    .. math:: \text{out}[n, c, oh, ow] = \max_{kh, kw}\;
-        \text{input}[n, c,\; oh \cdot s_h - p_h + kh \cdot d_h,\; ow \cdot s_w - p_w + kw \cdot d_w]
-
-    Args:
-        input: (N, C, H_in, W_in) or (C, H_in, W_in); NumPy array or tensor.
-        kernel_size: the window, one integer or (height, width).
-        stride: its step; None stands for the window's size.
-        padding: cells on both sides that never win; at most half the window.
-        dilation: distance between two taps.
-        ceil_mode: whether a last window that is not full counts.
-        return_indices: also say where each element was found; for tensors only.
-
-    Returns:
-        (N, C, H_out, W_out), unbatched as the input is, of its dtype.
-        :math:`H_{out} = \lfloor (H_{in} + 2 p_h - d_h (K_h - 1) - 1) / s_h \rfloor + 1`, or rounded up.
-
-    Raises:
-        TypeError: as for ``relu``.
-        NotImplementedError: ``return_indices`` with an array.
-        RuntimeError: a size rule is broken; torch's text where torch has the rule.
-
-    Numerics:
-        Exact; a window with a NaN gives NaN.
-
-    Cost:
-        K_h * K_w comparisons an output element; at most one padded copy of the input.
-
-    >>> max_pool2d(np.arange(24).reshape(1, 4, 6), (2, 3)).tolist()
-    [[[8, 11], [20, 23]]]
-    """
-    if not isinstance(input, np.ndarray):
-        pool = _torch_function("max_pool2d", input)
-        return pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    if return_indices:
-        raise NotImplementedError("max_pool2d of a NumPy array does not return indices")
-    if input.ndim not in (3, 4):
-        raise RuntimeError(f"max_pool2d takes (N, C, H, W) or (C, H, W), but got {list(input.shape)}")
-    kernel, pad, dilate = _pair("kernel_size", kernel_size), _pair("padding", padding), _pair("dilation", dilation)
-    step = kernel if stride is None else _pair("stride", stride)
-    _check_pool(kernel, step, pad, dilate)
-    size, high = zip(*map(_pool_axis, input.shape[-2:], kernel, step, pad, dilate, (ceil_mode, ceil_mode)))
-    if min(size) < 1:
-        raise RuntimeError(f"max_pool2d with kernel_size {kernel} leaves no output of an input {list(input.shape)}")
-    x = input if input.ndim == 4 else input[None]
-    if any(pad) or any(high):
-        lowest = -np.inf if input.dtype.kind == "f" else np.iinfo(input.dtype).min
-        x = np.pad(x, ((0, 0), (0, 0), *zip(pad, high)), constant_values=lowest)
-    out: np.ndarray = tap(x, (0, 0), size, step, dilate).copy()
-    for at in product(range(kernel[0]), range(kernel[1])):
-        np.maximum(out, tap(x, at, size, step, dilate), out=out)
-    return out if input.ndim == 4 else out[0]
 
 
 def log_softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Array:
@@ -182,7 +117,7 @@ def log_softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtyp
     [[0.25, 0.25, 0.5]]
     """
     if not isinstance(input, np.ndarray):
-        return _torch_function("log_softmax", input)(input, dim, _stacklevel, dtype)
+        return torch_function("log_softmax", input)(input, dim, _stacklevel, dtype)
     x = input if dtype is None else input.astype(dtype)
     if x.dtype.kind != "f":
         raise NotImplementedError(f"log_softmax is not implemented for {x.dtype}")
@@ -194,55 +129,3 @@ def log_softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtyp
     shifted = wide - wide.max(axis=dim, keepdims=True)
     out = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return out.astype(x.dtype, copy=False).reshape(x.shape)
-
-
-def _torch_function(name: str, input: Any) -> Any:
-    """The function of torch of that name, for an ``input`` that is no NumPy array."""
-    try:
-        import torch.nn.functional as torch_functional
-    except ImportError:
-        kind = type(input).__name__
-        raise TypeError(f"{name} takes a NumPy array (or, with torch installed, a tensor), but got {kind}") from None
-    return getattr(torch_functional, name)
-
-
-def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    """``value`` for the height and the width."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,)
-    if len(values) not in (1, 2):
-        raise RuntimeError(f"max_pool2d: {name} must either be a single int, or a tuple of two ints")
-    return (values[0], values[-1])
-
-
-def _check_pool(
-    kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
-) -> None:
-    """The rules of torch for the window."""
-    if 0 in stride:
-        raise RuntimeError("stride should not be zero")
-    if min(kernel) < 1:
-        raise RuntimeError(f"kernel size should be greater than zero, but got kH: {kernel[0]} kW: {kernel[1]}")
-    if min(stride) < 1:
-        raise RuntimeError(f"stride should be greater than zero, but got dH: {stride[0]} dW: {stride[1]}")
-    if min(dilation) < 1:
-        raise RuntimeError(
-            f"dilation should be greater than zero, but got dilationH: {dilation[0]} dilationW: {dilation[1]}"
-        )
-    for k, p, d in zip(kernel, padding, dilation):
-        if p < 0:
-            raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
-        if p > (d * (k - 1) + 1) // 2:
-            raise RuntimeError(
-                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
-                f"dilation={d}"
-            )
-
-
-def _pool_axis(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> tuple[int, int]:
-    """The number of windows along an axis, and the padding that they need on the high side."""
-    extent = dilation * (kernel - 1) + 1
-    free = size + 2 * padding - extent
-    out = (-(-free // stride) if ceil_mode else free // stride) + 1
-    if ceil_mode and (out - 1) * stride >= size + padding:
-        out -= 1  # a window that begins past the input and its low padding does not count
-    return out, max(padding, (out - 1) * stride + extent - size - padding)

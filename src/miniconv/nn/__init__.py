@@ -26,8 +26,12 @@ from miniconv.nn.lazy import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
+from miniconv.nn.windows import AvgPool1d, AvgPool2d, AvgPool3d, Fold, MaxPool1d, MaxPool2d, MaxPool3d, Unfold
 
 OWN = (
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BasicBlock",
     "Bottleneck",
     "Conv1d",
@@ -38,6 +42,7 @@ OWN = (
     "ConvTranspose2d",
     "ConvTranspose3d",
     "DilConv",
+    "Fold",
     "Identity",
     "LazyConv1d",
     "LazyConv2d",
@@ -45,12 +50,19 @@ OWN = (
     "LazyConvTranspose1d",
     "LazyConvTranspose2d",
     "LazyConvTranspose3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "SepConv",
+    "Unfold",
 )
 """The names that miniconv builds itself."""
 
 __all__ = [
     "OWN",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BasicBlock",
     "Bottleneck",
     "Conv1d",
@@ -61,6 +73,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "DilConv",
+    "Fold",
     "Identity",
     "LazyConv1d",
     "LazyConv2d",
@@ -68,7 +81,11 @@ __all__ = [
     "LazyConvTranspose1d",
     "LazyConvTranspose2d",
     "LazyConvTranspose3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "SepConv",
+    "Unfold",
     "functional",
 ]
 
