@@ -1,11 +1,12 @@
 """miniconv: PyTorch's convolution rebuilt from scratch in Python.
 
-Three doors: ``miniconv.functional`` and ``miniconv.nn`` in place of torch's; ``miniconv.parity`` to judge any
-convolution; ``miniconv.reference`` and ``miniconv.algorithms`` to learn from. Importing miniconv imports neither torch
-nor anything heavy.
+Three doors: ``miniconv.functional`` and ``miniconv.nn`` in place of torch's, or ``patch`` with nothing changed;
+``miniconv.parity`` to judge any convolution; ``miniconv.reference`` and ``miniconv.algorithms`` to learn from.
+Importing miniconv imports neither torch nor anything heavy.
 """
 
+from miniconv.patch import patch
 from miniconv.problem import ConvProblem, ReceptiveField
 from miniconv.summary import summary
 
-__all__ = ["ConvProblem", "ReceptiveField", "summary"]
+__all__ = ["ConvProblem", "ReceptiveField", "patch", "summary"]

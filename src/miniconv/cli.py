@@ -7,6 +7,7 @@ their arguments; nothing that a command needs is imported before it runs.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -35,11 +36,30 @@ def _demo(arguments: argparse.Namespace) -> int:
     return demo.main(arguments.out)
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    from miniconv.run import run
+
+    words = [*(arguments.module or ()), *arguments.program]
+    if not words:
+        print("miniconv run: name a script, or a module after -m", file=sys.stderr)
+        return 2
+    run(words[0], words[1:], module=arguments.module is not None)
+    return 0
+
+
 COMMANDS = {
     "demo": Command(
         "five steps on real pictures, a table and a folder of pictures",
         _demo,
         {"--out": {"type": Path, "default": Path("demo-out"), "metavar": "DIR", "help": "the folder (%(default)s)"}},
+    ),
+    "run": Command(
+        "run a program, its torch convolutions computed by miniconv",
+        _run,
+        {
+            "-m": {"dest": "module", "nargs": argparse.REMAINDER, "metavar": "MODULE", "help": "module and arguments"},
+            "program": {"nargs": argparse.REMAINDER, "metavar": "SCRIPT", "help": "script and arguments"},
+        },
     ),
 }
 """Every command by its name."""

@@ -1,0 +1,240 @@
+"""The kernels that ``patch`` puts in the place of torch's: three Python functions under the CPU key.
+
+torch's dispatcher strips a call of autograd, vmap, autocast and tracing before it reaches that key, so a kernel sees
+plain tensors on the CPU and records nothing. It states the problem, runs its plan on NumPy views, and so never calls
+itself. ``aten::convolution`` is what programs call; torch's kernel of it calls ``aten::_convolution``, which is what
+a trace notes down and a traced program calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+
+from miniconv.arrays import cast
+from miniconv.dtypes import DTYPES
+from miniconv.functional._convolution import describe
+from miniconv.patch.report import Report
+from miniconv.plan import ConvPlan, plan
+from miniconv.problem import ConvProblem
+
+__all__ = ["close_report", "open_report"]
+
+Tensor = torch.Tensor
+Gradients = tuple[Tensor | None, ...]
+
+CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+DECISIONS = 4096  # remembered at most: a program has some hundred different convolutions
+
+
+class Decision(NamedTuple):
+    """Who computes a problem: a plan, or torch for a reason."""
+
+    kind: str
+    plan: ConvPlan | None
+    reason: str
+
+
+class _Open:
+    """The contexts that are open now. Tuples, replaced as a whole: a kernel reads them without a lock."""
+
+    reports: tuple[Report, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    lock = threading.Lock()
+
+
+class _Thread(threading.local):
+    """Whether this thread is inside torch's own kernel, which may call another one that is replaced."""
+
+    in_torch = False
+
+
+_thread = _Thread()
+_decisions: dict[tuple[Any, ...], Decision] = {}
+_torch_kernels: dict[str, Any] = {}
+_libraries: list[torch.library.Library] = []
+
+
+def open_report(report: Report) -> None:
+    """Have every convolution counted in ``report`` from now on, those of its kinds taken."""
+    with _Open.lock:
+        if not _libraries:
+            _register()
+        _set_open((*_Open.reports, report))
+
+
+def close_report(report: Report) -> None:
+    """Undo ``open_report``; the last one restores torch's kernels if no other thread can be using the table."""
+    with _Open.lock:
+        _set_open(tuple(r for r in _Open.reports if r is not report))
+        if not _Open.reports and threading.active_count() == 1:
+            _libraries.pop()._destroy()  # type: ignore[no-untyped-call]  # torch ships it untyped
+
+
+def _set_open(reports: tuple[Report, ...]) -> None:
+    _Open.kinds = frozenset().union(*(report.kinds for report in reports))
+    _Open.reports = reports
+
+
+def _register() -> None:
+    """Keep torch's kernels, and put ours in their place."""
+    if not hasattr(torch.library, "get_kernel"):
+        raise RuntimeError(f"patch needs a newer torch, with torch.library.get_kernel, but this is {torch.__version__}")
+    if not _torch_kernels:
+        _torch_kernels.update({name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in _KERNELS})
+    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # torch ships it untyped
+    for name, kernel in _KERNELS.items():
+        library.impl(name, kernel, "CPU")  # type: ignore[no-untyped-call]  # torch ships it untyped
+    _libraries.append(library)
+
+
+def _convolution(*arguments: Any) -> Tensor:
+    """``aten::convolution``; while torch traces, its kernel has to call ``_convolution``, or the trace has no node."""
+    if torch._C._get_tracing_state() is not None:
+        return _torch_kernels["convolution"].call_boxed(CPU, *arguments)  # type: ignore[no-any-return]  # untyped
+    result: Tensor = _answer("convolution", arguments, _forward)
+    return result
+
+
+def _traced_convolution(*arguments: Any) -> Tensor:
+    """``aten::_convolution``: the same with four flags behind, which are about other devices."""
+    result: Tensor = _answer("_convolution", arguments, _forward)
+    return result
+
+
+def _convolution_backward(*arguments: Any) -> Gradients:
+    """``aten::convolution_backward``."""
+    result: Gradients = _answer("convolution_backward", arguments, _backward)
+    return result
+
+
+_KERNELS = {
+    "convolution": _convolution,
+    "_convolution": _traced_convolution,
+    "convolution_backward": _convolution_backward,
+}
+
+
+def _answer(name: str, arguments: tuple[Any, ...], compute: Callable[..., tuple[Decision, Any]]) -> Any:
+    """The result of ``compute``, or of torch's kernel where it has none; counted in every open report."""
+    reports = _Open.reports
+    if not reports or _thread.in_torch:
+        return _torch_kernels[name].call_boxed(CPU, *arguments)
+    started = perf_counter()
+    with _undisturbed():
+        (kind, chosen, reason), result = compute(*arguments)
+    if chosen is None:
+        _thread.in_torch = True
+        try:
+            result = _torch_kernels[name].call_boxed(CPU, *arguments)
+        finally:
+            _thread.in_torch = False
+            _count(reports, kind, name, started, reason)
+    else:
+        _count(reports, kind, name, started, None)
+    return result
+
+
+def _count(reports: Sequence[Report], kind: str, name: str, started: float, reason: str | None) -> None:
+    seconds = perf_counter() - started
+    for report in reports:
+        report.count(kind + " backward" * name.endswith("backward"), seconds, reason)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No function mode sees what is done here, and sizes are integers, which they are not while torch traces."""
+    tracing = torch._C._get_tracing_state()
+    if tracing is not None:
+        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # missing in torch's stubs
+    try:
+        with torch._C.DisableTorchFunction():
+            yield
+    finally:
+        if tracing is not None:
+            torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]  # as above
+
+
+def _forward(input: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> tuple[Decision, Any]:
+    """The output."""
+    decision = _decide((input, weight) if bias is None else (input, weight, bias), options[:6])
+    return decision, decision.plan and decision.plan(input, weight, bias)
+
+
+def _backward(
+    grad_output: Tensor, input: Tensor, weight: Tensor, bias_sizes: list[int] | None, *options: Any
+) -> tuple[Decision, Any]:
+    """The gradients of input, weight and bias, each None if the mask (the last option) does not ask for it."""
+    decision = _decide((input, weight), options[:6])
+    chosen = decision.plan
+    if chosen is None:
+        return decision, None
+    problem = chosen.problem
+    if tuple(grad_output.shape) != problem.output_shape or grad_output.dtype != input.dtype:
+        return Decision(decision.kind, None, "grad_output has another shape or dtype than the output"), None
+    if grad_output.is_complex():
+        return Decision(decision.kind, None, "torch states complex gradients in real parts"), None
+    wants_input, wants_weight, wants_bias = options[-1]
+    return decision, (
+        chosen.input_grad(grad_output, weight) if wants_input else None,
+        _weight_grad(chosen, grad_output, input, weight) if wants_weight else None,
+        _bias_grad(grad_output, problem.dtype) if wants_bias else None,
+    )
+
+
+def _weight_grad(chosen: ConvPlan, grad_output: Tensor, input: Tensor, weight: Tensor) -> Tensor:
+    """The weight's gradient; that of an empty batch is zero, and has the weight's strides as torch's has."""
+    result: Tensor = chosen.weight_grad(grad_output, input) if grad_output.numel() else torch.zeros_like(weight)
+    return result
+
+
+def _bias_grad(grad_output: Tensor, dtype: str) -> Tensor:
+    """The sum over all axes but the channels', accumulated in the compute dtype and rounded once."""
+    axes = [axis for axis in range(grad_output.dim()) if axis != 1]
+    result: Tensor = cast(cast(grad_output, DTYPES[dtype].compute).sum(axes), dtype)
+    return result
+
+
+def _decide(operands: tuple[Tensor, ...], options: tuple[Any, ...]) -> Decision:
+    """Who computes the problem that the arguments of ``aten::convolution`` state; remembered."""
+    seen = tuple((x.shape, x.stride(), x.dtype) for x in operands)
+    key = (*seen, *(tuple(o) if isinstance(o, list) else o for o in options))
+    decision = _decisions.get(key)
+    if decision is None:
+        if len(_decisions) >= DECISIONS:
+            _decisions.clear()
+        decision = _decisions[key] = _look_into(operands, *options)
+    if decision.kind not in _Open.kinds and decision.plan is not None:
+        return Decision(decision.kind, None, "not named by only")
+    return decision
+
+
+def _look_into(
+    operands: tuple[Tensor, ...],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+) -> Decision:
+    dims = operands[1].dim() - 2
+    kind = f"conv{'_transpose' * transposed}{dims}d"
+    try:
+        if operands[0].dim() != dims + 2:
+            raise RuntimeError("the input has another number of axes than the weight")
+        described = map(describe, operands)
+        given: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        if transposed:
+            given["output_padding"] = output_padding
+            problem = ConvProblem.from_conv_transpose(*described, **given, dims=dims)
+        else:
+            problem = ConvProblem.from_conv(*described, **given, dims=dims)
+        return Decision(kind, plan(problem), "")
+    except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
+        return Decision(kind, None, str(error).splitlines()[0])
