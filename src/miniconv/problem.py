@@ -125,7 +125,8 @@ class ConvProblem:
                 f"in_channels and out_channels must be divisible by groups, but got in_channels={self.in_channels}, "
                 f"out_channels={self.out_channels}, groups={self.groups}"
             )
-        if min((self.batch or 0, self.in_channels, self.out_channels, *self.input_size, *self.kernel_size)) < 0:
+        sizes = (self.batch or 0, self.in_channels, self.out_channels, *self.input_size, *self.kernel_size)
+        if any(size < 0 for size in sizes):  # not min(): it would tie symbolic sizes to one another
             raise RuntimeError(f"sizes cannot be negative, but got {self}")
         check_rules(
             dims,

@@ -253,7 +253,7 @@ def _check_transposed_extent(
         for i, s, (low, high), d, k, extra in zip(input_shape[2:], stride, padding, dilation, kernel, output_padding)
     ]
     if 0 in input_shape[:2]:  # nothing is computed, so torch asks for no more than a shape
-        if min(output) < 0:
+        if any(o < 0 for o in output):
             axis = next(i for i, o in enumerate(output) if o < 0)
             shape = [*input_shape[:2], *output]
             raise RuntimeError(f"invalid shape dimension {output[axis]} at index {axis + 2} of shape {shape}")
@@ -266,7 +266,7 @@ def _check_transposed_extent(
             for axis, value in zip(_axis_names(len(values)), values)
         )
         raise RuntimeError(f"output padding must be smaller than either stride or dilation, but got {words}")
-    if min(output) < 1:
+    if any(o < 1 for o in output):
         small, out = (" x ".join(map(str, _rows(size, 1))) for size in (input_shape[2:], output))
         raise RuntimeError(
             f"Given input size per channel: ({small}). Calculated output size per channel: ({out}). Output size is too "

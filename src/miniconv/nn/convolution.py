@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch.nn.modules.conv import _ConvNd
@@ -112,6 +112,13 @@ class _Layer(_ConvNd):
         if self.padding_mode != "zeros":
             words.append(f"padding_mode={self.padding_mode}")
         return ", ".join(words)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What torch.jit.script asks of a module first: one clear answer."""
+        raise RuntimeError(
+            f"torch.jit.script cannot compile miniconv's {type(self).__name__}; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
 
 
 class _Ordinary(_Layer):

@@ -36,13 +36,13 @@ def _place(slot: str, joined: str, geometry: Geometry) -> tuple[int, int]:
 
 def _fold(x: Tensor, axis: int, parts: int) -> Tensor:
     """(B, ..., parts * rest, ...) -> (..., parts * B * rest, ...)."""
-    split = x.unflatten(axis + 1, (parts, x.shape[axis + 1] // parts))
+    split = x.reshape(*x.shape[: axis + 1], parts, x.shape[axis + 1] // parts, *x.shape[axis + 2 :])
     return split.movedim(0, axis + 1).flatten(axis, axis + 2)
 
 
 def _unfold(x: Tensor, axis: int, parts: int, batch: int) -> Tensor:
     """The reverse of ``_fold``."""
-    split = x.unflatten(axis, (parts, batch, x.shape[axis] // (parts * batch)))
+    split = x.reshape(*x.shape[:axis], parts, batch, x.shape[axis] // (parts * batch), *x.shape[axis + 1 :])
     return split.movedim(axis + 1, 0).flatten(axis + 1, axis + 2)
 
 

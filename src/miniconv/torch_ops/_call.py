@@ -42,8 +42,7 @@ def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Ten
         options: the other arguments, in any form that torch takes.
     """
     dims = int(op[-2])
-    # one dtype for all: autocast may yet change the true ones
-    described = [Operand(tuple(x.shape), kind=type(x).__name__) for x in operands]
+    described = _described(operands)
     input, weight, *bias = described
     numbers, pairs = stated_forms(op, options, input, weight, bias[0] if bias else None, dims)
     lists = {name: value * dims if len(value) == 1 else value for name, value in numbers.items() if name != "groups"}
@@ -60,6 +59,19 @@ def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Ten
         operands[0], operands[1], operands[2] if bias else None, *geometry
     )
     return result
+
+
+def _described(operands: Sequence[Tensor]) -> list[Operand]:
+    """Shapes for the forms of arguments; one dtype for all, because autocast may yet change the true ones."""
+    if torch.compiler.is_dynamo_compiling() or torch._C._get_tracing_state() is None:
+        return [Operand(tuple(x.shape), kind=type(x).__name__) for x in operands]
+    # torch.jit.trace turns sizes into tensors; the few numbers that are worked out of them are the kernel's
+    tracing = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # missing in torch's stubs
+    try:
+        return [Operand(tuple(x.shape), kind=type(x).__name__) for x in operands]
+    finally:
+        torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]  # likewise
 
 
 def convolution(problem: ConvProblem, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

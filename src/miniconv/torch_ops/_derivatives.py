@@ -120,7 +120,8 @@ def _recording(slot: str) -> Callable[..., Tensor]:
             return _below(slot, keys, args)
         # torch.func's own level is what this kernel was called for, so its check for nesting does not apply
         with enable_single_level_autograd_function():
-            result: Tensor = super(torch.autograd.Function, _Product).apply(slot, keys, rest, *tensors)
+            apply = super(torch.autograd.Function, _Product).apply
+            result: Tensor = apply(slot, keys, rest, *tensors)  # type: ignore[no-untyped-call]  # torch ships apply untyped
         return result
 
     return kernel

@@ -22,7 +22,7 @@ __all__ = ["LIBRARY", "NAMES", "OPERANDS", "Frame", "Geometry", "filled", "packe
 
 Tensor = torch.Tensor
 
-LIBRARY = torch.library.Library("miniconv", "DEF")
+LIBRARY: Any = torch.library.Library("miniconv", "DEF")  # type: ignore[no-untyped-call]  # torch ships it untyped
 NAMES = {"grad": "convolution", "input": "convolution_input_grad", "weight": "convolution_weight_grad"}
 """The operator that fills each slot."""
 OPERANDS = {"grad": ("input", "weight"), "input": ("grad", "weight"), "weight": ("grad", "input")}
@@ -62,9 +62,8 @@ def packed(slot: str, values: Mapping[str, Tensor], bias: Tensor | None, frame: 
     first, second = (values[name] for name in OPERANDS[slot])
     if slot == "grad":
         return (first, second, bias, *frame.geometry)
-    return (first, second, frame.input_size if slot == "input" else frame.kernel_size, frame.channels_last) + (
-        frame.geometry
-    )
+    size = frame.input_size if slot == "input" else frame.kernel_size
+    return (first, second, size, frame.channels_last, *frame.geometry)
 
 
 def unpacked(slot: str, args: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor | None, Frame]:
@@ -138,11 +137,12 @@ def _statement(slot: str, args: Sequence[Any]) -> tuple[Any, ...]:
 def _real(slot: str, *args: Any) -> Tensor:
     """The numbers, by the plan."""
     chosen = plan(_remembered(*_statement(slot, args)))
+    result: Tensor
     if slot == "grad":
         result = chosen(*args[:3])
     else:
         result = (chosen.input_grad if slot == "input" else chosen.weight_grad)(*args[:2])
-    return result  # type: ignore[no-any-return]  # tensors in, tensor out
+    return result
 
 
 def _fake(slot: str, *args: Any) -> Tensor:
