@@ -115,8 +115,9 @@ def _check_mode(x: Array, pairs: Sequence[tuple[int, int]], mode: str) -> None:
         (low, high), i = pairs[axis], size[axis]
         if mode == "reflect" and max(low, high) >= i:
             raise RuntimeError(
-                f"Argument #{2 * (dims - axis) + 2}: Padding size should be less than the corresponding "
-                f"input dimension, but got: padding ({low}, {high}) at dimension {x.ndim - dims + axis} of input {list(x.shape)}"
+                f"Argument #{2 * (dims - axis) + 2}: Padding size should be less than the "
+                f"corresponding input dimension, but got: padding ({low}, {high}) "
+                f"at dimension {x.ndim - dims + axis} of input {list(x.shape)}"
             )
     for (low, high), i in zip(pairs, size):
         kept = i + min(low, 0) + min(high, 0)
