@@ -16,6 +16,7 @@ from miniconv.functional._convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from miniconv.functional._padding import pad
 from miniconv.functional._plain import linear, log_softmax, relu
 from miniconv.functional._pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from miniconv.functional._windows import fold, unfold
@@ -36,6 +37,7 @@ OWN = (
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "pad",
     "relu",
     "unfold",
 )
@@ -58,6 +60,7 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "pad",
     "relu",
     "unfold",
 ]

@@ -40,6 +40,7 @@ def unfold(input: Array, kernel_size: Any, dilation: Any = 1, padding: Any = 0, 
     Cost:
         One copy of K_h * K_w numbers a window, and at most one padded copy of the input.
 
+    >>> import numpy as np
     >>> unfold(np.arange(9).reshape(1, 3, 3), 2).tolist()
     [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]
     """
@@ -103,6 +104,7 @@ def fold(
     Cost:
         One addition a number.
 
+    >>> import numpy as np
     >>> fold(np.ones((4, 4)), (3, 3), 2).tolist()
     [[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]
     """
