@@ -34,6 +34,7 @@ from miniconv.rules import (
     check_rules,
     integers,
     padding_from_text,
+    per_axis_lists,
 )
 
 __all__ = ["ConvProblem", "Operand", "ReceptiveField", "stated_forms"]
@@ -397,28 +398,9 @@ class ConvProblem:
         """
         transposed = op.startswith("conv_transpose")
         sizes = batched_shape(input.shape, int(op[-2]), op)
-        if len(weight.shape) < 3:
-            raise RuntimeError("weight should have at least three dimensions")
-        if numbers["groups"] <= 0:
-            raise RuntimeError("non-positive groups is not supported")
-        dims = len(weight.shape) - 2
-        lists = {
-            "stride": numbers["stride"],
-            "padding": pairs,
-            "dilation": numbers["dilation"],
-            "output_padding": numbers.get("output_padding", (0,) * dims),
-        }
-        for name, values in lists.items():
-            if len(values) == 1:
-                lists[name] = values * dims
-            elif len(values) != dims:
-                shown = [v[0] if isinstance(v, tuple) else v for v in values]
-                raise RuntimeError(
-                    f"expected {name} to be a single integer value or a list of {dims} values to match the "
-                    f"convolution dimensions, but got {name}={shown}"
-                )
+        lists = per_axis_lists(weight.shape, numbers, pairs)
         check_rules(
-            dims,
+            len(weight.shape) - 2,
             sizes,
             weight.shape,
             None if bias is None else bias.shape,

@@ -22,6 +22,7 @@ __all__ = [
     "integers",
     "invalid_operand",
     "padding_from_text",
+    "per_axis_lists",
     "type_name",
 ]
 
@@ -300,6 +301,33 @@ def batched_shape(shape: tuple[int, ...], dims: int, op: str) -> tuple[int, ...]
             f"{list(shape)}"
         )
     return shape if len(shape) == dims + 2 else (1, *shape)
+
+
+def per_axis_lists(
+    weight_shape: Sequence[int], numbers: Mapping[str, Any], pairs: Sequence[tuple[int, int]]
+) -> dict[str, Sequence[Any]]:
+    """stride, padding, dilation and output_padding with one value for each axis that the weight has."""
+    if len(weight_shape) < 3:
+        raise RuntimeError("weight should have at least three dimensions")
+    if numbers["groups"] <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    dims = len(weight_shape) - 2
+    lists: dict[str, Sequence[Any]] = {
+        "stride": numbers["stride"],
+        "padding": pairs,
+        "dilation": numbers["dilation"],
+        "output_padding": numbers.get("output_padding", (0,) * dims),
+    }
+    for name, values in lists.items():
+        if len(values) == 1:
+            lists[name] = [*values] * dims
+        elif len(values) != dims:
+            shown = [v[0] if isinstance(v, tuple) else v for v in values]
+            raise RuntimeError(
+                f"expected {name} to be a single integer value or a list of {dims} values to match the convolution "
+                f"dimensions, but got {name}={shown}"
+            )
+    return lists
 
 
 def padding_from_text(

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, is_tensor, namespace
-from miniconv.functional._convolution import describe
+from miniconv.arrays import Array, describe, is_tensor, namespace
 from miniconv.functional._operands import constant_pad, integers, is_array, laid_out, torch_function
 
 __all__ = ["pad"]

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, cast, is_tensor, namespace, tap
+from miniconv.arrays import Array, cast, describe, is_tensor, namespace, tap
 from miniconv.functional import _pooling_rules as rules
-from miniconv.functional._convolution import describe
 from miniconv.functional._operands import (
     constant_pad,
     dtype_name,

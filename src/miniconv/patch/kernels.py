@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from miniconv.arrays import cast
+from miniconv.arrays import cast, describe
 from miniconv.dtypes import DTYPES
-from miniconv.functional._convolution import describe
 from miniconv.patch.report import Report
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem

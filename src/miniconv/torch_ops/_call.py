@@ -9,6 +9,7 @@ import torch
 from torch.autograd import forward_ad
 
 from miniconv.problem import ConvProblem, Operand, stated_forms
+from miniconv.rules import per_axis_lists
 from miniconv.torch_ops._operators import Frame, Geometry, filled
 
 __all__ = ["call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain"]
@@ -45,13 +46,12 @@ def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Ten
     described = _described(operands)
     input, weight, *bias = described
     numbers, pairs = stated_forms(op, options, input, weight, bias[0] if bias else None, dims)
-    lists = {name: value * dims if len(value) == 1 else value for name, value in numbers.items() if name != "groups"}
-    padding = [cells for pair in (pairs * dims if len(pairs) == 1 else pairs) for cells in pair]
+    lists = per_axis_lists(weight.shape, numbers, pairs)
     geometry = Geometry(
         lists["stride"],
-        padding,
+        [cells for pair in lists["padding"] for cells in pair],
         lists["dilation"],
-        lists.get("output_padding", [0] * dims),
+        lists["output_padding"],
         op.startswith("conv_transpose"),
         numbers["groups"],
     )
@@ -62,9 +62,11 @@ def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Ten
 
 
 def _described(operands: Sequence[Tensor]) -> list[Operand]:
-    """Shapes for the forms of arguments; one dtype for all, because autocast may yet change the true ones."""
+    """What the forms of arguments depend on; one dtype for all under autocast, which may yet change the true ones."""
     if torch.compiler.is_dynamo_compiling() or torch._C._get_tracing_state() is None:
-        return [Operand(tuple(x.shape), kind=type(x).__name__) for x in operands]
+        cast = torch.is_autocast_enabled("cpu")
+        dtypes = ("float32" if cast else str(x.dtype).removeprefix("torch.") for x in operands)
+        return [Operand(tuple(x.shape), dtype, kind=type(x).__name__) for x, dtype in zip(operands, dtypes)]
     # torch.jit.trace turns sizes into tensors; the few numbers that are worked out of them are the kernel's
     tracing = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # missing in torch's stubs
