@@ -46,7 +46,8 @@ format: $(READY)
 	$(BIN)/ruff format
 
 doctest: $(READY)
-	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md README.zh-CN.md
+	$(BIN)/python -m pytest --doctest-modules src
+	$(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
