@@ -25,7 +25,7 @@ from miniconv.parity.operands import Operands, changed, make, memory, numbers
 from miniconv.parity.oracle import Exact, Oracle
 from miniconv.parity.report import Report
 from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call
-from miniconv.parity.verdict import VERDICTS, Verdict, judge_values
+from miniconv.parity.verdict import PASSING, Verdict, judge_values
 
 __all__ = ["judge", "observe", "reproduce", "run"]
 
@@ -122,7 +122,7 @@ def observe(case: Case) -> Verdict:
     """What the oracle says of torch itself, with nothing explained away."""
     operands = make(case)
     outcome = call(case, operands, TORCH)
-    return _compare(_Truth(case, operands), outcome, outcome, TORCH)
+    return _worst(_compare(_Truth(case, operands), outcome, outcome, TORCH))
 
 
 def judge(case: Case, target: Target) -> Verdict:
@@ -131,20 +131,28 @@ def judge(case: Case, target: Target) -> Verdict:
     before = memory(operands)
     truth = _Truth(case, operands)
     expected = call(case, operands, TORCH)
-    of_torch = _compare(truth, expected, expected, TORCH)
-    if not of_torch.passed and explain(of_torch, of_torch=True) is None:
-        detail = f"{of_torch.name} {of_torch.detail}"
-        return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
+    for of_torch in _compare(truth, expected, expected, TORCH):
+        if not of_torch.passed and explain(of_torch, of_torch=True) is None:
+            detail = f"{of_torch.name} {of_torch.detail}"
+            return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
     got = expected if target is TORCH else call(case, operands, target)
     got.modified = changed(operands, before)
-    verdict = _compare(truth, got, expected, target)
-    if not verdict.passed:
-        entry = explain(verdict, of_torch=target is TORCH)
-        if entry is not None and verdict.name == "NOT_RAISED":  # the values must be right all the same
-            verdict = replace(_compare(truth, got, None, target), divergence=entry.id)
-        elif entry is not None:
-            verdict = replace(verdict, name="EXPLAINED", divergence=entry.id)
-    return replace(verdict, target=target.name)
+    verdicts = []
+    for verdict in _compare(truth, got, expected, target):
+        entry = None if verdict.passed else explain(verdict, of_torch=target is TORCH)
+        if entry is None:
+            verdicts.append(verdict)
+        elif verdict.name == "NOT_RAISED":  # the values must be right all the same
+            verdicts += [replace(part, divergence=entry.id) for part in _compare(truth, got, None, target)]
+        else:
+            verdicts.append(replace(verdict, name="EXPLAINED", divergence=entry.id))
+    return replace(_worst(verdicts), target=target.name)
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """The first verdict that did not pass; else the one that says most."""
+    failed = next((verdict for verdict in verdicts if not verdict.passed), None)
+    return failed or max(verdicts, key=lambda verdict: (PASSING.index(verdict.name), verdict.eta))
 
 
 def _as_target(target: Target | Callable[..., Any] | None) -> Target:
@@ -159,26 +167,21 @@ def _as_target(target: Target | Callable[..., Any] | None) -> Target:
     return Target(target, name="" if name.startswith("miniconv.functional") else name)
 
 
-def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Target) -> Verdict:
-    """What the target did against what torch did (None: torch's refusal does not count) and what is exact."""
+def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Target) -> list[Verdict]:
+    """What the target did against what torch did (None: torch's refusal does not count) and what is exact, by part."""
     case = truth.case
-    refused = isinstance(got.error, Unsupported)
     if got.modified:
-        return Verdict("INPUT_MODIFIED", case, detail="an operand's memory differs after the call")
-    if refused:
-        return Verdict("UNSUPPORTED", case, detail=str(got.error))
+        return [Verdict("INPUT_MODIFIED", case, detail="an operand's memory differs after the call")]
+    if isinstance(got.error, Unsupported):
+        return [Verdict("UNSUPPORTED", case, detail=str(got.error))]
     if got.error is not None:
-        return _compare_errors(case, got, expected)
+        return [_compare_errors(case, got, expected)]
     if expected is not None and expected.error is not None:
-        return Verdict("NOT_RAISED", case, expected.failed_in, detail=expected.first_line)
-    verdicts = [Verdict("EQUAL", case)]
-    for part in ("output", *(GRADIENTS if case.differentiable and target.gradients else ())):
-        if part == "bias_grad" and not case.bias:
-            continue
-        verdicts.append(_compare_part(truth, part, got, expected, target))
-        if not verdicts[-1].passed:
-            break
-    return max(verdicts, key=lambda verdict: (VERDICTS.index(verdict.name), verdict.eta))
+        return [Verdict("NOT_RAISED", case, expected.failed_in, detail=expected.first_line)]
+    parts = ["output"]
+    if case.differentiable and target.gradients:
+        parts += GRADIENTS if case.bias else GRADIENTS[:2]
+    return [_compare_part(truth, part, got, expected, target) for part in parts]
 
 
 def _compare_errors(case: Case, got: Outcome, expected: Outcome | None) -> Verdict:
