@@ -158,7 +158,8 @@ class _Ordinary(_Layer):
         """The convolution itself, with any weight: torch's point of override."""
         padding = self.padding
         if self.padding_mode != "zeros":
-            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            # torch's own: the gradient of miniconv's pad does not yet come back in every layout that torch's has
+            input = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = (0,) * len(self.stride)
         function = getattr(F, self.op)
         output: torch.Tensor = function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
