@@ -18,7 +18,8 @@ __all__ = ["run"]
 def run(program: str, arguments: Sequence[str] = (), *, module: bool = False) -> None:
     """Run a program as ``python program arguments`` would, under ``patch()``; at its end, a report on stderr.
 
-    ``sys.argv`` and ``sys.path`` are what the program would find in a process of its own, and are put back afterwards.
+    ``sys.argv`` and ``sys.path`` are what the program would find in a process of its own, and are put back afterwards
+    (a folder stands in ``sys.path`` as it was written, where Python makes it absolute).
 
     Args:
         program: path of a script (or of a folder or zip file with a ``__main__.py``), or name of a module.

@@ -41,9 +41,7 @@ def python(folder, *words):
     return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-    "program", [["program.py"], ["./program.py"], ["package"], ["-m", "package"], ["-m", "program"]]
-)
+@pytest.mark.parametrize("program", [["program.py"], ["./program.py"], ["-m", "package"], ["-m", "program"]])
 @pytest.mark.parametrize("arguments", [[], ["one", "--two", "-m", "3"], ["--fail", "--help"]])
 def test_the_program_finds_what_python_gives_it(folder, program, arguments):
     alone = python(folder, *program, *arguments)
@@ -52,6 +50,13 @@ def test_the_program_finds_what_python_gives_it(folder, program, arguments):
     lines = ours.stderr.splitlines()
     assert lines[0].startswith("miniconv computed 2 convolutions in 0.")
     assert lines[1:] == REPORT
+
+
+def test_a_folder(folder):
+    alone = python(folder, "package", "word")
+    ours = python(folder, "-m", "miniconv", "run", "package", "word")
+    assert ours.stdout == alone.stdout.replace(str(folder / "package") + " ", "package ")  # runpy leaves it as written
+    assert ours.stderr.splitlines()[1:] == REPORT
 
 
 def test_an_exception_of_the_program(folder):
