@@ -21,28 +21,6 @@ from miniconv.functional._plain import linear, log_softmax, relu
 from miniconv.functional._pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from miniconv.functional._windows import fold, unfold
 
-OWN = (
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    "fold",
-    "linear",
-    "log_softmax",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "pad",
-    "relu",
-    "unfold",
-)
-"""The names that miniconv builds itself; ``linear``, ``log_softmax`` and ``relu`` for arrays only."""
-
 __all__ = [
     "OWN",
     "avg_pool1d",
@@ -64,6 +42,9 @@ __all__ = [
     "relu",
     "unfold",
 ]
+
+OWN = tuple(name for name in __all__ if name != "OWN")
+"""The names that miniconv builds itself; ``linear``, ``log_softmax`` and ``relu`` for arrays only."""
 
 
 def __getattr__(name: str) -> Any:

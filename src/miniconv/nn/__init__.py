@@ -28,36 +28,6 @@ from miniconv.nn.lazy import (
 )
 from miniconv.nn.windows import AvgPool1d, AvgPool2d, AvgPool3d, Fold, MaxPool1d, MaxPool2d, MaxPool3d, Unfold
 
-OWN = (
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "BasicBlock",
-    "Bottleneck",
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvBNReLU",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "DilConv",
-    "Fold",
-    "Identity",
-    "LazyConv1d",
-    "LazyConv2d",
-    "LazyConv3d",
-    "LazyConvTranspose1d",
-    "LazyConvTranspose2d",
-    "LazyConvTranspose3d",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "SepConv",
-    "Unfold",
-)
-"""The names that miniconv builds itself."""
-
 __all__ = [
     "OWN",
     "AvgPool1d",
@@ -88,6 +58,9 @@ __all__ = [
     "Unfold",
     "functional",
 ]
+
+OWN = tuple(name for name in __all__ if name not in ("OWN", "functional"))
+"""The names that miniconv builds itself."""
 
 
 def __getattr__(name: str) -> Any:
