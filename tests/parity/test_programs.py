@@ -1,8 +1,8 @@
 """Networks as users write them, trained with torch.nn, with miniconv.nn, and under patch(): step by step the same.
 
 float64, so that rounding stays far below what is compared. A convolution of either side lies within gamma_(L+2) * S of
-the exact one, L below 2e4 here, so 2e-12 relative to S. Batch norm and a few steps of gradient descent amplify that;
-four decimal places of room are left for it (TOLERANCE), and a missing tap would still show at 1e-2.
+the exact one; L is at most 44,000 here (the weight gradient of the first layer of the film net), so gamma is below
+5e-12. TOLERANCE leaves a factor of 100 for what S exceeds the results by, and for what batch norm and the steps add.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import miniconv
 import miniconv.nn as own_nn
 
-TOLERANCE = 2e-8
+TOLERANCE = 5e-10
 STEPS = 3
 
 
