@@ -304,7 +304,8 @@ def nan_dropped(input, weight, bias=None, **options):
 def subnormal_numbers_flushed(input, weight, bias=None, **options):
     if not input.is_floating_point() or input.dtype not in (torch.float32, torch.float64):
         return right(input, weight, bias, **options)
-    return right(torch.where(input.abs() < torch.finfo(input.dtype).tiny, 0 * input, input), weight, bias, **options)
+    small = input.detach() * (input.detach().abs() < torch.finfo(input.dtype).tiny)
+    return right(input - small, weight, bias, **options)
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------
