@@ -24,9 +24,11 @@ __all__ = [
     "cast",
     "columns",
     "describe",
+    "dtype_name",
     "empty",
     "from_rows",
     "is_tensor",
+    "laid_out",
     "matmul",
     "namespace",
     "pad",
@@ -69,9 +71,14 @@ def describe(x: Array) -> Operand:
     """What validation needs to know of an array or tensor."""
     shape = tuple(x.shape)
     if is_tensor(x):
-        return Operand(shape, str(x.dtype).removeprefix("torch."), _memory_format(shape, x.stride()), type_name(x))
+        return Operand(shape, dtype_name(x), _memory_format(shape, x.stride()), type_name(x))
     strides = tuple(s // x.itemsize for s in x.strides)
-    return Operand(shape, x.dtype.name, _memory_format(shape, strides), type_name(x))
+    return Operand(shape, dtype_name(x), _memory_format(shape, strides), type_name(x))
+
+
+def dtype_name(x: Array) -> str:
+    """The name of ``x``'s dtype: NumPy's and torch's are the same."""
+    return str(x.dtype).removeprefix("torch.")
 
 
 def _memory_format(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
@@ -117,18 +124,39 @@ def _outer_products(a: Array, b: Array) -> Array:
     return total
 
 
-def pad(x: Array, padding: Sequence[tuple[int, int]]) -> Array:
-    """``x`` with (low, high) zeros around each spatial axis: one copy, or ``x`` itself where there are none.
+def pad(x: Array, padding: Sequence[tuple[int, int]], value: Any = 0) -> Array:
+    """``x`` with (low, high) cells of ``value`` around its last axes: one copy, or ``x`` itself where there are none.
 
     >>> pad(np.ones((1, 1, 2), int), [(1, 2)])
     array([[[0, 1, 1, 0, 0]]])
     """
     if not any(low or high for low, high in padding):
         return x
-    size = [i + low + high for i, (low, high) in zip(x.shape[2:], padding)]
-    padded = zeros((*x.shape[:2], *size), x)
-    padded[(..., *(slice(low, low + i) for i, (low, _) in zip(x.shape[2:], padding)))] = x
+    lead = x.ndim - len(padding)
+    size = [*x.shape[:lead], *(i + low + high for i, (low, high) in zip(x.shape[lead:], padding))]
+    if type(value) is int and value == 0:  # not -0.0
+        padded = zeros(size, x)
+    else:
+        padded = x.new_full(size, value) if is_tensor(x) else np.full(size, value, x.dtype)
+    padded[(..., *(slice(low, low + i) for i, (low, _) in zip(x.shape[lead:], padding)))] = x
     return padded
+
+
+def laid_out(x: Array, memory_format: str = "contiguous") -> Array:
+    """``x`` with the strides of ``memory_format``, those of axes of size 1 included (torch shows them).
+
+    ``x`` itself where it has them already, else one copy; differentiable where ``x`` is.
+    """
+    order = [0, *range(2, x.ndim), 1] if memory_format == "channels_last" else list(range(x.ndim))
+    strides, step = [0] * x.ndim, 1 if is_tensor(x) else x.itemsize
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= max(x.shape[axis], 1)
+    if tuple(strides) == tuple(x.stride() if is_tensor(x) else x.strides):
+        return x
+    turned = permute(x, order)
+    fresh = turned.clone(memory_format=namespace(x).contiguous_format) if is_tensor(x) else turned.copy(order="C")
+    return permute(fresh, np.argsort(order).tolist())
 
 
 def windows(x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Array:

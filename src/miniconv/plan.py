@@ -118,7 +118,7 @@ class ConvPlan:
             result = _leave(result, first, problem.dtype)
         # torch puts complex gradients together from real parts, and leaves them contiguous
         contiguous = gradient and DTYPES[problem.dtype].kind == "complex"
-        return _laid_out(result, "contiguous" if contiguous else problem.memory_format)
+        return arrays.laid_out(result, "contiguous" if contiguous else problem.memory_format)
 
 
 def _enter(x: Array, dtype: str) -> Array:
@@ -134,22 +134,6 @@ def _leave(result: Array, like: Array, dtype: str) -> Array:
     if arrays.is_tensor(like) and not arrays.is_tensor(result):
         result = arrays.namespace(like).from_numpy(result)
     return arrays.cast(result, dtype)
-
-
-def _laid_out(x: Array, memory_format: str) -> Array:
-    """``x`` with the strides of ``memory_format``, those of axes of size 1 included (torch shows them)."""
-    last = memory_format == "channels_last"
-    order = (0, *range(2, x.ndim), 1) if last else range(x.ndim)
-    strides, step = [0] * x.ndim, 1 if arrays.is_tensor(x) else x.itemsize
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= max(x.shape[axis], 1)
-    if tuple(strides) == tuple(x.stride() if arrays.is_tensor(x) else x.strides):
-        return x
-    fresh = arrays.empty([x.shape[axis] for axis in order], x)
-    laid_out = arrays.permute(fresh, np.argsort(order).tolist())
-    laid_out[...] = x
-    return laid_out
 
 
 @lru_cache(maxsize=4096)

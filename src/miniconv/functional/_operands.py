@@ -1,22 +1,18 @@
-"""What the windowed functions share: reading arguments as torch reads them, and laying results out as torch does."""
+"""What the windowed functions share: reading arguments as torch reads them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, is_tensor, namespace
+from miniconv.arrays import Array, cast, dtype_name, is_tensor
 from miniconv.dtypes import DTYPES
 
 __all__ = [
-    "constant_pad",
-    "dtype_name",
     "integers",
     "is_array",
-    "laid_out",
     "not_implemented",
     "pair",
     "torch_function",
@@ -77,11 +73,6 @@ def _is_integer(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
-def dtype_name(x: Array) -> str:
-    """The name of the dtype: NumPy's and torch's are the same."""
-    return str(x.dtype).removeprefix("torch.")
-
-
 def not_implemented(op: str, x: Array) -> NotImplementedError:
     """torch's error for a dtype that ``op`` does not take."""
     name = dtype_name(x)
@@ -92,38 +83,4 @@ def not_implemented(op: str, x: Array) -> NotImplementedError:
 def widened(x: Array) -> Array:
     """``x`` in the dtype that its sums are accumulated in, for a floating dtype."""
     name = dtype_name(x)
-    compute = DTYPES[name].compute if name in DTYPES else name
-    if is_tensor(x):
-        return x.to(getattr(namespace(x), compute))
-    return x.astype(compute, copy=False)
-
-
-def constant_pad(x: Array, padding: Sequence[tuple[int, int]], value: Any) -> Array:
-    """``x`` with (low, high) cells of ``value`` around its last axes, for counts that are not negative."""
-    if not any(low or high for low, high in padding):
-        return x
-    lead = x.ndim - len(padding)
-    size = [*x.shape[:lead], *(i + low + high for i, (low, high) in zip(x.shape[lead:], padding))]
-    padded: Array = x.new_full(size, value) if is_tensor(x) else np.full(size, value, x.dtype)
-    padded[(..., *(slice(low, low + i) for i, (low, _) in zip(x.shape[lead:], padding)))] = x
-    return padded
-
-
-def laid_out(x: Array, memory_format: str = "contiguous") -> Array:
-    """``x`` with exactly the strides that torch gives a fresh result of that memory format."""
-    order = [0, *range(2, x.ndim), 1] if memory_format == "channels_last" else list(range(x.ndim))
-    if not is_tensor(x):
-        copy = np.ascontiguousarray(x.transpose(order)) if x.ndim else x
-        return copy.transpose(np.argsort(order))
-    if tuple(x.stride()) == _strides(x.shape, order):
-        return x
-    torch = namespace(x)
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.clone(memory_format=formats[x.ndim] if order[-1] == 1 and x.ndim > 2 else torch.contiguous_format)
-
-
-def _strides(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
-    """Strides, in elements, of a fresh tensor whose memory runs through the axes in that order."""
-    return tuple(
-        math.prod(max(shape[later], 1) for later in order[order.index(axis) + 1 :]) for axis in range(len(shape))
-    )
+    return cast(x, DTYPES[name].compute if name in DTYPES else name)

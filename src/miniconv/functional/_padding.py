@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, describe, is_tensor, namespace
-from miniconv.functional._operands import constant_pad, integers, is_array, laid_out, torch_function
+from miniconv.arrays import Array, describe, is_tensor, laid_out, namespace
+from miniconv.arrays import pad as constant_pad
+from miniconv.functional._operands import integers, is_array, torch_function
 
 __all__ = ["pad"]
 

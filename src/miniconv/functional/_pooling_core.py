@@ -12,13 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, cast, describe, is_tensor, namespace, tap
+from miniconv.arrays import Array, cast, describe, dtype_name, is_tensor, laid_out, namespace, pad, tap
 from miniconv.functional import _pooling_rules as rules
 from miniconv.functional._operands import (
-    constant_pad,
-    dtype_name,
     is_array,
-    laid_out,
     not_implemented,
     torch_function,
     truth,
@@ -48,7 +45,7 @@ def maximum(op: str, input: Array, options: Sequence[Any], return_indices: bool)
 
 def _largest(x: np.ndarray, window: Window) -> np.ndarray:
     """The largest number of each window of an array."""
-    padded = constant_pad(x, window.border(), _lowest(x))
+    padded = pad(x, window.border(), _lowest(x))
     out: np.ndarray = np.full((*x.shape[:2], *window.output), _lowest(x), x.dtype)
     for at in product(*map(range, window.kernel)):
         np.maximum(out, tap(padded, at, window.output, window.stride, window.dilation), out=out)
@@ -60,7 +57,7 @@ def _places(x: Array, window: Window) -> Array:
     starts = [[o * s - p for o in range(n)] for n, s, p in zip(window.output, window.stride, window.padding)]
     # the search begins at the first tap that is not in the low padding: the answer where nothing exceeds the lowest
     places = _grid(x, [[b if b >= 0 else b % d for b in begin] for begin, d in zip(starts, window.dilation)], window)
-    padded = constant_pad(x, window.border(), _lowest(x))
+    padded = pad(x, window.border(), _lowest(x))
     best = _filled(x, (*x.shape[:2], *window.output), _lowest(x))
     where = namespace(x).where
     for at in product(*map(range, window.kernel)):
@@ -97,7 +94,7 @@ def average(op: str, input: Array, options: Sequence[Any], count_include_pad: bo
     if not rules.is_real(input):
         raise not_implemented(rules.kernel_name(op, False), input)
     whole = "int" in dtype_name(input)
-    padded = constant_pad(cast(x, "int64") if whole else widened(x), window.border(), 0)
+    padded = pad(cast(x, "int64") if whole else widened(x), window.border(), 0)
     total = sum(
         tap(padded, at, window.output, window.stride, window.dilation) for at in product(*map(range, window.kernel))
     )

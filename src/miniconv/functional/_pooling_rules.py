@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from miniconv.arrays import Array
-from miniconv.functional._operands import dtype_name, integers, truth
+from miniconv.arrays import Array, dtype_name
+from miniconv.functional._operands import integers, truth
 
 __all__ = ["Window", "is_real", "kernel_name", "stated"]
 

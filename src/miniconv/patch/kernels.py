@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from miniconv.arrays import cast, describe
-from miniconv.dtypes import DTYPES
+from miniconv.arrays import describe
 from miniconv.patch.report import Report
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem
+from miniconv.torch_ops._derivatives import bias_grad
 
 __all__ = ["close_report", "open_report"]
 
@@ -182,20 +182,13 @@ def _backward(
     return decision, (
         chosen.input_grad(grad_output, weight) if wants_input else None,
         _weight_grad(chosen, grad_output, input, weight) if wants_weight else None,
-        _bias_grad(grad_output, problem.dtype) if wants_bias else None,
+        bias_grad(grad_output, problem.spatial_dims) if wants_bias else None,
     )
 
 
 def _weight_grad(chosen: ConvPlan, grad_output: Tensor, input: Tensor, weight: Tensor) -> Tensor:
     """The weight's gradient; that of an empty batch is zero, and has the weight's strides as torch's has."""
     result: Tensor = chosen.weight_grad(grad_output, input) if grad_output.numel() else torch.zeros_like(weight)
-    return result
-
-
-def _bias_grad(grad_output: Tensor, dtype: str) -> Tensor:
-    """The sum over all axes but the channels', accumulated in the compute dtype and rounded once."""
-    axes = [axis for axis in range(grad_output.dim()) if axis != 1]
-    result: Tensor = cast(cast(grad_output, DTYPES[dtype].compute).sum(axes), dtype)
     return result
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+from miniconv.arrays import dtype_name
 from miniconv.problem import ConvProblem, Operand, stated_forms
 from miniconv.rules import per_axis_lists
 from miniconv.torch_ops._operators import Frame, Geometry, filled
@@ -65,7 +66,7 @@ def _described(operands: Sequence[Tensor]) -> list[Operand]:
     """What the forms of arguments depend on; one dtype for all under autocast, which may yet change the true ones."""
     if torch.compiler.is_dynamo_compiling() or torch._C._get_tracing_state() is None:
         cast = torch.is_autocast_enabled("cpu")
-        dtypes = ("float32" if cast else str(x.dtype).removeprefix("torch.") for x in operands)
+        dtypes = ("float32" if cast else dtype_name(x) for x in operands)
         return [Operand(tuple(x.shape), dtype, kind=type(x).__name__) for x, dtype in zip(operands, dtypes)]
     # torch.jit.trace turns sizes into tensors; the few numbers that are worked out of them are the kernel's
     tracing = torch._C._get_tracing_state()

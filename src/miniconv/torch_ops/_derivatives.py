@@ -20,7 +20,7 @@ import torch
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
-from miniconv.arrays import cast
+from miniconv.arrays import cast, dtype_name
 from miniconv.dtypes import DTYPES
 from miniconv.torch_ops._operators import LIBRARY, NAMES, OPERANDS, Frame, filled, unpacked
 
@@ -49,7 +49,7 @@ class _Product(torch.autograd.Function):
             if needs[i]:
                 grads[i] = _gradient(own, values[own], {ctx.slot: tangent, other: values[other].conj()}, frame)
         if needs[2:] == (True,):
-            grads[2] = _bias_grad(tangent, len(frame.kernel_size))
+            grads[2] = bias_grad(tangent, len(frame.kernel_size))
         return (None, None, None, *grads)
 
     @staticmethod
@@ -82,9 +82,9 @@ def _gradient(slot: str, like: Tensor, values: dict[str, Tensor], frame: Frame) 
     return filled(slot, values, None, frame)
 
 
-def _bias_grad(grad: Tensor, dims: int) -> Tensor:
+def bias_grad(grad: Tensor, dims: int) -> Tensor:
     """The sum over all but the channels, accumulated in the compute dtype and rounded once."""
-    dtype = str(grad.dtype).removeprefix("torch.")
+    dtype = dtype_name(grad)
     axes = [axis for axis in range(grad.dim()) if axis != grad.dim() - 1 - dims]
     result: Tensor = cast(cast(grad, DTYPES[dtype].compute).sum(axes), dtype)
     return result
