@@ -1,18 +1,17 @@
-"""Networks as users write them, trained with torch.nn, with miniconv.nn, and under patch(): step by step the same.
+"""Networks as users write them, trained with torch.nn, with miniconv.nn, and under patch(): step by step the same."""
 
-float64, so that rounding stays far below what is compared. A convolution of either side lies within gamma_(L+2) * S of
-the exact one; L is at most 44,000 here (the weight gradient of the first layer of the film net), so gamma is below
-5e-12. TOLERANCE leaves a factor of 100 for what S exceeds the results by, and for what batch norm and the steps add.
-"""
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import miniconv
 import miniconv.nn as own_nn
 
-TOLERANCE = 5e-10
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and steps.py is no test
+from steps import Convolutions, compare
+
 STEPS = 3
 
 
@@ -199,26 +198,6 @@ def train(build, data, nn):
         optimizer.step()
         seen += [loss.detach(), y.detach(), *(p.grad.clone() for p in model.parameters())]
     return model, [*seen, *(value.detach().double() for value in model.state_dict().values())]
-
-
-def compare(got, expected):
-    assert len(got) == len(expected)
-    for ours, theirs in zip(got, expected, strict=True):
-        assert ours.shape == theirs.shape
-        assert float((ours - theirs).abs().max()) <= TOLERANCE * max(1.0, float(theirs.abs().max()))
-
-
-class Convolutions(TorchDispatchMode):
-    """Counts torch's convolutions, and their gradients, above the place that patch() replaces."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        packet = function.overloadpacket
-        self.count += packet in (torch.ops.aten.convolution, torch.ops.aten.convolution_backward)
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
