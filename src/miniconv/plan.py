@@ -5,7 +5,8 @@ weight gradient), on NumPy arrays and on tensors. It trusts its operands: their 
 
 The way of the numbers is written once, in ``_run``: operands are cast to the compute dtype; tensors on the CPU become
 NumPy views of the same memory, tensors elsewhere stay where they are and the same algorithm runs there on torch's
-operations; the bias is added; the sum is rounded once, and laid out in the problem's memory format.
+operations; the bias is added; the sum is rounded once, and laid out in the problem's memory format; a tensor gets
+memory of torch's own.
 """
 
 from __future__ import annotations
@@ -115,10 +116,9 @@ class ConvPlan:
             result = arrays.pad(result, unreached)
             if bias is not None:
                 result += _enter(bias, compute).reshape(-1, *(1,) * problem.spatial_dims)
-            result = _leave(result, first, problem.dtype)
-        # torch puts complex gradients together from real parts, and leaves them contiguous
-        contiguous = gradient and DTYPES[problem.dtype].kind == "complex"
-        return arrays.laid_out(result, "contiguous" if contiguous else problem.memory_format)
+            # torch puts complex gradients together from real parts, and leaves them contiguous
+            contiguous = gradient and DTYPES[problem.dtype].kind == "complex"
+            return _leave(result, first, problem.dtype, "contiguous" if contiguous else problem.memory_format)
 
 
 def _enter(x: Array, dtype: str) -> Array:
@@ -126,14 +126,19 @@ def _enter(x: Array, dtype: str) -> Array:
     if not arrays.is_tensor(x):
         return arrays.cast(x, dtype)
     x = arrays.cast(x.detach().resolve_conj().resolve_neg(), dtype)
-    return x.numpy() if x.device.type == "cpu" else x
+    # not x.numpy(): after it torch can no more resize the tensor's storage, as FSDP and resize_ do
+    return np.from_dlpack(x) if x.device.type == "cpu" else x
 
 
-def _leave(result: Array, like: Array, dtype: str) -> Array:
-    """``result`` rounded to ``dtype``, as a tensor if ``like`` is one."""
-    if arrays.is_tensor(like) and not arrays.is_tensor(result):
-        result = arrays.namespace(like).from_numpy(result)
-    return arrays.cast(result, dtype)
+def _leave(result: Array, like: Array, dtype: str, memory_format: str) -> Array:
+    """``result`` rounded to ``dtype`` and laid out, as a tensor if ``like`` is one."""
+    if not arrays.is_tensor(like):
+        return arrays.laid_out(arrays.cast(result, dtype), memory_format)
+    torch = arrays.namespace(like)
+    result = result if arrays.is_tensor(result) else torch.from_numpy(result)
+    name = "contiguous_format" if memory_format == "contiguous" else "channels_last" + "_3d" * (result.ndim == 5)
+    # always a copy: NumPy's memory cannot be resized, and a view of it is a view to autograd and FSDP as well
+    return result.to(getattr(torch, dtype), copy=True, memory_format=getattr(torch, name))
 
 
 @lru_cache(maxsize=4096)
