@@ -70,6 +70,13 @@ def trained(module: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [y.detach(), *(p.grad for p in module.parameters() if p.grad is not None)]
 
 
+def materialised(module: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """The parameters that a lazy module draws at its first call."""
+    torch.manual_seed(4)
+    module(x)
+    return [p.detach() for p in module.parameters()]
+
+
 def run_plan(chosen: Any, *operands: Any) -> tuple[Any, str]:
     """What a plan that came through a pipe computes, and what it says of itself."""
     assert {chosen.problem} == {ConvProblem.parse(str(chosen.problem))}  # equal, and of one hash in this process

@@ -143,6 +143,14 @@ def test_modules_travel(elsewhere, name):
         compare(results, expected)
 
 
+def test_a_lazy_module_travels(elsewhere):
+    """In float32: torch too forgets the dtype of parameters that are not made yet."""
+    x = integers((2, 4, 7, 8)).float()
+    got = elsewhere(loading.materialised, nn.LazyConv2d(6, (3, 2)), x)
+    expected = loading.materialised(torch.nn.LazyConv2d(6, (3, 2)), x)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(got, expected, strict=True))
+
+
 @pytest.mark.parametrize("text", PROBLEMS)
 def test_problems_and_plans_travel(elsewhere, text):
     problem = ConvProblem.parse(text)
