@@ -46,8 +46,13 @@ __all__ = [
 OWN = tuple(name for name in __all__ if name != "OWN")
 """The names that miniconv builds itself; ``linear``, ``log_softmax`` and ``relu`` for arrays only."""
 
+# Read by type checkers only. `import *` asks the module's __getattr__ below, which adds torch's names, not before.
+del __all__
+
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return ["OWN", *OWN, *(name for name in _torchs_names() if name not in OWN)]
     if not name.startswith("__"):
         try:
             import torch.nn.functional
@@ -63,8 +68,14 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    return sorted({"OWN", *OWN, *_torchs_names(private=True)})
+
+
+def _torchs_names(private: bool = False) -> list[str]:
+    """What ``from torch.nn.functional import *`` gives, or all but what Python itself adds; nothing without torch."""
     try:
         import torch.nn.functional as torch_functional
     except ImportError:
-        return sorted(__all__)
-    return sorted({*__all__, *(name for name in dir(torch_functional) if not name.startswith("__"))})
+        return []
+    hidden = "__" if private else "_"
+    return [name for name in vars(torch_functional) if not name.startswith(hidden)]

@@ -62,6 +62,9 @@ __all__ = [
 OWN = tuple(name for name in __all__ if name not in ("OWN", "functional"))
 """The names that miniconv builds itself."""
 
+# what `from torch.nn import *` gives
+__all__ += [name for name in vars(torch.nn) if not name.startswith("_") and name not in __all__]
+
 
 def __getattr__(name: str) -> Any:
     if not name.startswith("__") and hasattr(torch.nn, name):
