@@ -45,3 +45,8 @@ def test_every_name_that_torch_has_is_there(name):
 def test_functional_is_found_from_nn():
     nn, functional = map(importlib.import_module, ("miniconv.nn", "miniconv.functional"))
     assert nn.functional is star("miniconv.nn")["functional"] is functional
+    import miniconv.nn.functional as F
+    from miniconv.nn.functional import conv2d
+
+    assert F is functional
+    assert conv2d is functional.conv2d
