@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
+
+sys.path.insert(0, str(Path(__file__).parent))  # names_table
 
 project = "miniconv"
 author = "The miniconv authors"
@@ -14,7 +18,7 @@ copyright = author
 release = metadata.version("miniconv")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "names_table"]
 exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_math_renderer = "mathml"
@@ -72,6 +76,12 @@ def is_noise(app, what, name, obj, skip, options):
     return skip or (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
 
 
+def is_handed_through(app, what, name, obj, skip, options):
+    """torch's own objects are torch's to document: the page of names says which they are."""
+    own = getattr(import_module(app.env.temp_data["autodoc:module"]), "OWN", None) if what == "module" else None
+    return True if own is not None and name not in (*own, "OWN") else None
+
+
 def write_math(writer, node):
     """A formula as MathML, which browsers draw by themselves: the site works without a network."""
     block = isinstance(node, nodes.math_block)
@@ -83,6 +93,7 @@ def write_math(writer, node):
 def setup(app):
     """Sphinx's entry point."""
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
+    app.connect("autodoc-skip-member", is_handed_through, priority=400)
     app.connect("autodoc-skip-member", is_noise)
     app.connect("autodoc-process-docstring", show_formulas_as_written, priority=400)
     app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before Napoleon adds markup of its own

@@ -30,6 +30,7 @@ __all__ = [
     "is_tensor",
     "laid_out",
     "matmul",
+    "memory_format",
     "namespace",
     "pad",
     "permute",
@@ -69,11 +70,7 @@ def zeros(shape: Sequence[int], like: Array) -> Array:
 
 def describe(x: Array) -> Operand:
     """What validation needs to know of an array or tensor."""
-    shape = tuple(x.shape)
-    if is_tensor(x):
-        return Operand(shape, dtype_name(x), _memory_format(shape, x.stride()), type_name(x))
-    strides = tuple(s // x.itemsize for s in x.strides)
-    return Operand(shape, dtype_name(x), _memory_format(shape, strides), type_name(x))
+    return Operand(tuple(x.shape), dtype_name(x), memory_format(x), type_name(x))
 
 
 def dtype_name(x: Array) -> str:
@@ -81,8 +78,9 @@ def dtype_name(x: Array) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
-def _memory_format(shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
-    """channels_last if the strides (in elements) descend N, spatial, C: torch's own rule, size-1 axes included."""
+def memory_format(x: Array) -> str:
+    """channels_last if the strides descend N, spatial, C: torch's own rule, size-1 axes included; else contiguous."""
+    shape, strides = x.shape, x.stride() if is_tensor(x) else x.strides
     if len(shape) not in (4, 5) or 0 in shape or strides[1] == 0:
         return "contiguous"
     smallest = 0

@@ -211,13 +211,6 @@ def test_jit_trace_follows_the_sizes():
     torch.testing.assert_close(traced(x), net(x))
 
 
-def test_jit_script_gets_one_clear_error():
-    with pytest.raises(RuntimeError, match=r"torch\.jit\.script cannot compile miniconv's Conv2d; use torch\.compile"):
-        torch.jit.script(nn.Conv2d(2, 3, 3))
-    with pytest.raises(RuntimeError, match=r"torch\.jit\.script cannot compile miniconv's ConvTranspose2d"):
-        torch.jit.script(torch.nn.Sequential(nn.ConvTranspose2d(2, 3, 3)))
-
-
 def test_fx_sees_one_node_a_convolution():
     net = Net(nn)
     graph = torch.fx.symbolic_trace(net)

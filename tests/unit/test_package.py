@@ -64,8 +64,7 @@ def test_public_names():
 
 def test_functional_builds_what_it_says():
     functional = importlib.import_module("miniconv.functional")
-    assert set(functional.OWN) | {"OWN"} == set(functional.__all__)
-    assert set(functional.__all__) <= set(dir(functional))
+    assert {"OWN", *functional.OWN} <= set(functional.__all__) <= set(dir(functional))
     for name in functional.OWN:
         assert getattr(functional, name).__module__.startswith("miniconv.")
 
@@ -90,12 +89,15 @@ try:
     import miniconv.nn
 except ImportError as error:
     print(error)
+from miniconv.functional import *
+print(set(F.__all__) == {"OWN", *F.OWN} == set(dir(F)) and conv2d is F.conv2d)
 """
-    convolved, functional_says, nn_says = run_python(BLOCK_TORCH + code).splitlines()
+    convolved, functional_says, nn_says, star = run_python(BLOCK_TORCH + code).splitlines()
     assert convolved == "[[[[68.0, 120.0], [100.0, 168.0]]]]"
     assert "'gelu'" in functional_says
     assert "miniconv[torch]" in functional_says
     assert "miniconv[torch]" in nn_says
+    assert star == "True"
 
 
 def test_is_typed():

@@ -6,6 +6,7 @@ NumPy arrays go in and come out without torch; tensors go in and come out with a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from miniconv.functional._convolution import (
@@ -19,6 +20,7 @@ from miniconv.functional._convolution import (
 from miniconv.functional._padding import pad
 from miniconv.functional._plain import linear, log_softmax, relu
 from miniconv.functional._pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
+from miniconv.functional._script import refuse_script
 from miniconv.functional._windows import fold, unfold
 
 __all__ = [
@@ -46,8 +48,16 @@ __all__ = [
 OWN = tuple(name for name in __all__ if name != "OWN")
 """The names that miniconv builds itself; ``linear``, ``log_softmax`` and ``relu`` for arrays only."""
 
+for _name in OWN:
+    globals()[_name].__prepare_scriptable__ = partial(refuse_script, _name)
+
+# Read by type checkers only. `import *` asks the module's __getattr__ below, which adds torch's names, not before.
+del __all__
+
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return ["OWN", *OWN, *(name for name in _torchs_names() if name not in OWN)]
     if not name.startswith("__"):
         try:
             import torch.nn.functional
@@ -63,8 +73,14 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    return sorted({"OWN", *OWN, *_torchs_names(private=True)})
+
+
+def _torchs_names(private: bool = False) -> list[str]:
+    """What ``from torch.nn.functional import *`` gives, or all but what Python itself adds; nothing without torch."""
     try:
         import torch.nn.functional as torch_functional
     except ImportError:
-        return sorted(__all__)
-    return sorted({*__all__, *(name for name in dir(torch_functional) if not name.startswith("__"))})
+        return []
+    hidden = "__" if private else "_"
+    return [name for name in vars(torch_functional) if not name.startswith(hidden)]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 try:
@@ -61,6 +62,12 @@ __all__ = [
 
 OWN = tuple(name for name in __all__ if name not in ("OWN", "functional"))
 """The names that miniconv builds itself."""
+
+# so that `import miniconv.nn.functional as F` finds it, in place of `import torch.nn.functional as F`
+sys.modules[f"{__name__}.functional"] = functional
+
+# what `from torch.nn import *` gives
+__all__ += [name for name in vars(torch.nn) if not name.startswith("_") and name not in __all__]
 
 
 def __getattr__(name: str) -> Any:

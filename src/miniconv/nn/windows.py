@@ -6,16 +6,25 @@ pass is ours.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from miniconv import functional as F
+from miniconv.functional._script import refuse_script
 
 __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "Fold", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Unfold"]
 
 
-class _MaxPool(torch.nn.Module):
+class _Windowed(torch.nn.Module):
+    """What all of them share."""
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What torch.jit.script asks of a module first: one clear answer."""
+        refuse_script(type(self).__name__)
+
+
+class _MaxPool(_Windowed):
     """The forward pass of the three maxima."""
 
     op: str
@@ -27,7 +36,7 @@ class _MaxPool(torch.nn.Module):
         return getattr(F, self.op)(input, self.kernel_size, **options, **flags)
 
 
-class _AvgPool(torch.nn.Module):
+class _AvgPool(_Windowed):
     """The forward pass of the three averages."""
 
     op: str
@@ -40,7 +49,7 @@ class _AvgPool(torch.nn.Module):
         return out
 
 
-class Unfold(torch.nn.Unfold):
+class Unfold(_Windowed, torch.nn.Unfold):
     """``miniconv.functional.unfold`` as a module.
 
     >>> Unfold((2, 3))(torch.ones(1, 3, 4, 5)).shape
@@ -53,7 +62,7 @@ class Unfold(torch.nn.Unfold):
         return out
 
 
-class Fold(torch.nn.Fold):
+class Fold(_Windowed, torch.nn.Fold):
     """``miniconv.functional.fold`` as a module.
 
     >>> Fold((4, 5), (2, 3))(torch.ones(1, 18, 9)).shape

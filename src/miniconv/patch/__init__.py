@@ -27,14 +27,17 @@ def patch(only: str | Iterable[str] | None = None) -> AbstractContextManager[Rep
     overlap in several threads: a convolution is taken if any open one names its kind, and counted in all of them. As
     a decorator, ``patch()`` opens a context for each call.
 
-    Enter the first one before starting threads that convolve: torch's table of kernels is written to then, and torch
-    does not guard it against readers. For the same reason the last exit only switches miniconv off while other threads
-    live, so that torch's kernels answer behind one more Python call; the kernels are taken out of the table by the
-    last exit that finds no other thread.
+    Where threads convolve, enter the first one before they start if you can: it writes to torch's table of kernels,
+    which torch does not guard against readers. While miniconv's kernels stand there, every entry, nested or in another
+    thread, only switches, and so does the last exit while other Python threads live: torch's kernels then answer
+    behind one more Python call. The last exit that finds no other thread takes miniconv's out of the table again.
 
     Not taken, as they do not pass that place: tensors in MKLDNN layout (``to_mkldnn``), ``torch.mkldnn_convolution``,
-    quantized tensors, ``torch.conv_tbc``, graphs that inductor or ``torch.jit`` has frozen, other devices, processes
-    that are spawned. ``miniconv.functional`` and ``miniconv.nn`` go to the plan by themselves, and are not counted.
+    quantized tensors, ``torch.conv_tbc``, graphs already frozen by inductor or rewritten by
+    ``torch.jit.optimize_for_inference``, other devices, processes that are spawned. They go on as without ``patch``.
+    ``miniconv.functional`` and ``miniconv.nn`` go to the plan by themselves. None of these is counted. A complex
+    ``aten::convolution_backward`` is handed back: torch states complex gradients in real parts, which are taken, and
+    refuses them here.
 
     Args:
         only: one name out of ``KINDS`` or several; None takes every kind.

@@ -8,9 +8,9 @@ a trace notes down and a traced program calls.
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -35,8 +35,13 @@ class Decision(NamedTuple):
     """Who computes a problem: a plan, or torch for a reason."""
 
     kind: str
+    backward_kind: str
     plan: ConvPlan | None
     reason: str
+
+    def refused(self, reason: str) -> Decision:
+        """The same problem, left to torch."""
+        return self._replace(plan=None, reason=reason)
 
 
 class _Open:
@@ -71,7 +76,7 @@ def close_report(report: Report) -> None:
     """Undo ``open_report``; the last one restores torch's kernels if no other thread can be using the table."""
     with _Open.lock:
         _set_open(tuple(r for r in _Open.reports if r is not report))
-        if not _Open.reports and threading.active_count() == 1:
+        if not _Open.reports and len(sys._current_frames()) == 1:  # of threads that ``threading`` does not know, too
             _libraries.pop()._destroy()  # type: ignore[no-untyped-call]  # torch ships it untyped
 
 
@@ -120,43 +125,37 @@ _KERNELS = {
 
 
 def _answer(name: str, arguments: tuple[Any, ...], compute: Callable[..., tuple[Decision, Any]]) -> Any:
-    """The result of ``compute``, or of torch's kernel where it has none; counted in every open report."""
+    """The result of ``compute``, or of torch's kernel where it has none; counted in every open report.
+
+    No function mode sees what is done here, and sizes are integers, which they are not while torch traces.
+    """
     reports = _Open.reports
     if not reports or _thread.in_torch:
         return _torch_kernels[name].call_boxed(CPU, *arguments)
     started = perf_counter()
-    with _undisturbed():
-        (kind, chosen, reason), result = compute(*arguments)
-    if chosen is None:
-        _thread.in_torch = True
-        try:
-            result = _torch_kernels[name].call_boxed(CPU, *arguments)
-        finally:
-            _thread.in_torch = False
-            _count(reports, kind, name, started, reason)
-    else:
-        _count(reports, kind, name, started, None)
-    return result
-
-
-def _count(reports: Sequence[Report], kind: str, name: str, started: float, reason: str | None) -> None:
-    seconds = perf_counter() - started
-    for report in reports:
-        report.count(kind + " backward" * name.endswith("backward"), seconds, reason)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No function mode sees what is done here, and sizes are integers, which they are not while torch traces."""
     tracing = torch._C._get_tracing_state()
     if tracing is not None:
         torch._C._set_tracing_state(None)  # type: ignore[attr-defined]  # missing in torch's stubs
     try:
         with torch._C.DisableTorchFunction():
-            yield
+            decision, result = compute(*arguments)
     finally:
         if tracing is not None:
             torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]  # as above
+    kind = decision.kind if compute is _forward else decision.backward_kind
+    if decision.plan is not None:
+        seconds = perf_counter() - started
+        for report in reports:
+            report.count(kind, seconds)
+        return result
+    _thread.in_torch = True
+    try:
+        return _torch_kernels[name].call_boxed(CPU, *arguments)
+    finally:
+        _thread.in_torch = False
+        seconds = perf_counter() - started
+        for report in reports:
+            report.count(kind, seconds, decision.reason)
 
 
 def _forward(input: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> tuple[Decision, Any]:
@@ -175,9 +174,9 @@ def _backward(
         return decision, None
     problem = chosen.problem
     if tuple(grad_output.shape) != problem.output_shape or grad_output.dtype != input.dtype:
-        return Decision(decision.kind, None, "grad_output has another shape or dtype than the output"), None
+        return decision.refused("grad_output has another shape or dtype than the output"), None
     if grad_output.is_complex():
-        return Decision(decision.kind, None, "torch states complex gradients in real parts"), None
+        return decision.refused("torch has no complex gradients here, but states them in real parts"), None
     wants_input, wants_weight, wants_bias = options[-1]
     return decision, (
         chosen.input_grad(grad_output, weight) if wants_input else None,
@@ -194,15 +193,16 @@ def _weight_grad(chosen: ConvPlan, grad_output: Tensor, input: Tensor, weight: T
 
 def _decide(operands: tuple[Tensor, ...], options: tuple[Any, ...]) -> Decision:
     """Who computes the problem that the arguments of ``aten::convolution`` state; remembered."""
-    seen = tuple((x.shape, x.stride(), x.dtype) for x in operands)
-    key = (*seen, *(tuple(o) if isinstance(o, list) else o for o in options))
+    stride, padding, dilation, transposed, output_padding, groups = options
+    lists = (tuple(stride), tuple(padding), tuple(dilation), tuple(output_padding))
+    key = (*[(x.shape, x.stride(), x.dtype) for x in operands], lists, transposed, groups)
     decision = _decisions.get(key)
     if decision is None:
         if len(_decisions) >= DECISIONS:
             _decisions.clear()
         decision = _decisions[key] = _look_into(operands, *options)
     if decision.kind not in _Open.kinds and decision.plan is not None:
-        return Decision(decision.kind, None, "not named by only")
+        return decision.refused("not named by only")
     return decision
 
 
@@ -217,6 +217,7 @@ def _look_into(
 ) -> Decision:
     dims = operands[1].dim() - 2
     kind = f"conv{'_transpose' * transposed}{dims}d"
+    undecided = Decision(kind, f"{kind} backward", None, "")
     try:
         if operands[0].dim() != dims + 2:
             raise RuntimeError("the input has another number of axes than the weight")
@@ -227,6 +228,6 @@ def _look_into(
             problem = ConvProblem.from_conv_transpose(*described, **given, dims=dims)
         else:
             problem = ConvProblem.from_conv(*described, **given, dims=dims)
-        return Decision(kind, plan(problem), "")
+        return undecided._replace(plan=plan(problem))
     except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
-        return Decision(kind, None, str(error).splitlines()[0])
+        return undecided.refused(str(error).splitlines()[0])

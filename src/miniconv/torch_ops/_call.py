@@ -11,11 +11,14 @@ from torch.autograd import forward_ad
 from miniconv.arrays import dtype_name
 from miniconv.problem import ConvProblem, Operand, stated_forms
 from miniconv.rules import per_axis_lists
-from miniconv.torch_ops._operators import Frame, Geometry, filled
+from miniconv.torch_ops._operators import OPERATORS, Frame, Geometry, filled
 
 __all__ = ["call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain"]
 
 Tensor = torch.Tensor
+
+GEOMETRIES = 4096  # remembered at most: a program has some hundred different convolutions
+_geometries: dict[tuple[Any, ...], Geometry] = {}
 
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
 
@@ -43,12 +46,45 @@ def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Ten
         operands: input, weight and, where there is one, bias.
         options: the other arguments, in any form that torch takes.
     """
+    bias = operands[2] if len(operands) > 2 else None
+    geometry = _remembered(op, operands, options) if _is_memorable(options) else _geometry(op, operands, options)
+    result: Tensor = OPERATORS["grad"](operands[0], operands[1], bias, *geometry)
+    return result
+
+
+def _is_memorable(options: Mapping[str, Any]) -> bool:
+    """Whether all is plain integers: 1 == 1.0 == True, but a float must not find what an integer left behind."""
+    if torch.compiler.is_dynamo_compiling() or torch._C._get_tracing_state() is not None:
+        return False
+    for value in options.values():
+        kind = type(value)
+        if kind is not int and kind is not str and not (kind is tuple and all(type(i) is int for i in value)):
+            return False
+    return True
+
+
+def _remembered(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Geometry:
+    """``_geometry``, worked out once for all calls that look alike."""
+    seen = [(x.shape, x.dtype) for x in operands]
+    key = (op, torch.is_autocast_enabled("cpu"), *seen, *options.values())
+    try:
+        found = _geometries.get(key)
+    except TypeError:  # a symbolic size, which has no hash
+        return _geometry(op, operands, options)
+    if found is None:
+        if len(_geometries) >= GEOMETRIES:
+            _geometries.clear()
+        found = _geometries[key] = _geometry(op, operands, options)
+    return found
+
+
+def _geometry(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Geometry:
+    """What the operators take, from the options in any form that torch takes."""
     dims = int(op[-2])
-    described = _described(operands)
-    input, weight, *bias = described
+    input, weight, *bias = _described(operands)
     numbers, pairs = stated_forms(op, options, input, weight, bias[0] if bias else None, dims)
     lists = per_axis_lists(weight.shape, numbers, pairs)
-    geometry = Geometry(
+    return Geometry(
         lists["stride"],
         [cells for pair in lists["padding"] for cells in pair],
         lists["dilation"],
@@ -56,10 +92,6 @@ def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Ten
         op.startswith("conv_transpose"),
         numbers["groups"],
     )
-    result: Tensor = torch.ops.miniconv.convolution.default(
-        operands[0], operands[1], operands[2] if bias else None, *geometry
-    )
-    return result
 
 
 def _described(operands: Sequence[Tensor]) -> list[Operand]:

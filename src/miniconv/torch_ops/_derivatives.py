@@ -13,7 +13,6 @@ the output alone has, enters as a sum.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -22,9 +21,11 @@ from torch.autograd import forward_ad
 
 from miniconv.arrays import cast, dtype_name
 from miniconv.dtypes import DTYPES
-from miniconv.torch_ops._operators import LIBRARY, NAMES, OPERANDS, Frame, filled, unpacked
+from miniconv.torch_ops._operators import LIBRARY, NAMES, OPERANDS, OPERATORS, Frame, filled, real, unpacked
 
 Tensor = torch.Tensor
+
+_CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
 
 class _Product(torch.autograd.Function):
@@ -97,20 +98,21 @@ def _zeros(slot: str, values: dict[str, Tensor], frame: Frame) -> Tensor:
 
 def _below(slot: str, keys: Any, args: Sequence[Any]) -> Tensor:
     """The operator as the dispatcher continues below autograd."""
-    with ExitStack() as stack:
-        if torch._C._are_functorch_transforms_active():
-            # a Function switches recording off, but an outer torch.func transform still has to record what is below
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(forward_ad._set_fwd_grad_enabled(True))
-        stack.enter_context(torch._C._AutoDispatchBelowAutograd())
-        operator = getattr(torch.ops.miniconv, NAMES[slot]).default
-        result: Tensor = operator.redispatch(keys & torch._C._after_autograd_keyset, *args)
-    return result
+    below = keys & torch._C._after_autograd_keyset
+    if torch._C._are_functorch_transforms_active():
+        # a Function switches recording off, but an outer torch.func transform still has to record what is below
+        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
+            return OPERATORS[slot].redispatch(below, *args)  # type: ignore[no-any-return]  # as its schema says
+    with torch._C._AutoDispatchBelowAutograd():
+        if below == _CPU:  # nothing in between: what the dispatcher would call, 5 us sooner
+            return real(slot, *args)
+        return OPERATORS[slot].redispatch(below, *args)  # type: ignore[no-any-return]  # likewise
 
 
 def _recording(slot: str) -> Callable[..., Tensor]:
     """The operator's kernel at torch's autograd keys."""
     count = 3 if slot == "grad" else 2
+    apply: Any = super(torch.autograd.Function, _Product).apply
 
     def kernel(keys: Any, *args: Any) -> Tensor:
         tensors, rest = args[:count], args[count:]
@@ -118,11 +120,11 @@ def _recording(slot: str) -> Callable[..., Tensor]:
         recorded = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
         if not (recorded or transformed or forward_ad._current_level >= 0):
             return _below(slot, keys, args)
+        if not transformed:
+            return apply(slot, keys, rest, *tensors)  # type: ignore[no-any-return]  # torch ships apply untyped
         # torch.func's own level is what this kernel was called for, so its check for nesting does not apply
         with enable_single_level_autograd_function():
-            apply = super(torch.autograd.Function, _Product).apply
-            result: Tensor = apply(slot, keys, rest, *tensors)  # type: ignore[no-untyped-call]  # torch ships apply untyped
-        return result
+            return apply(slot, keys, rest, *tensors)  # type: ignore[no-any-return]  # likewise
 
     return kernel
 

@@ -7,18 +7,18 @@ in the other two slots. Everything else that a call says is its ``Frame``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from miniconv.arrays import describe
+from miniconv.arrays import describe, memory_format
 from miniconv.dtypes import DTYPES
-from miniconv.plan import plan
+from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem, Operand
 
-__all__ = ["LIBRARY", "NAMES", "OPERANDS", "Frame", "Geometry", "filled", "packed", "unpacked"]
+__all__ = ["LIBRARY", "NAMES", "OPERANDS", "OPERATORS", "Frame", "Geometry", "filled", "packed", "real", "unpacked"]
 
 Tensor = torch.Tensor
 
@@ -32,6 +32,8 @@ _LEADING = {
     "input": "Tensor grad_output, Tensor weight, SymInt[] input_size, bool channels_last",
     "weight": "Tensor grad_output, Tensor input, SymInt[] kernel_size, bool channels_last",
 }
+PLANS = 4096  # remembered at most: a program has some hundred different convolutions
+_plans: dict[tuple[Any, ...], ConvPlan] = {}
 _GEOMETRY = (
     "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt[] output_padding, bool transposed, SymInt groups"
 )
@@ -72,13 +74,13 @@ def unpacked(slot: str, args: Sequence[Any]) -> tuple[dict[str, Tensor], Tensor 
     geometry = Geometry(*args[-6:])
     input_size = args[2] if slot == "input" else values["input"].shape[values["input"].dim() - len(geometry.stride) :]
     kernel_size = args[2] if slot == "weight" else values["weight"].shape[2:]
-    channels_last = args[3] if slot != "grad" else any(describe(x).memory_format == "channels_last" for x in args[:2])
+    channels_last = args[3] if slot != "grad" else "channels_last" in (memory_format(args[0]), memory_format(args[1]))
     return values, args[2] if slot == "grad" else None, Frame(input_size, kernel_size, channels_last, geometry)
 
 
 def filled(slot: str, values: Mapping[str, Tensor], bias: Tensor | None, frame: Frame) -> Tensor:
     """What goes into ``slot``: the operator called through torch's dispatcher, so recorded, batched or traced."""
-    result: Tensor = getattr(torch.ops.miniconv, NAMES[slot]).default(*packed(slot, values, bias, frame))
+    result: Tensor = OPERATORS[slot](*packed(slot, values, bias, frame))
     return result
 
 
@@ -118,11 +120,8 @@ def _stated(slot: str, first: Operand, second: Operand, third: Any, rest: tuple[
     return problem
 
 
-_remembered = lru_cache(maxsize=4096)(_stated)
-
-
 def _statement(slot: str, args: Sequence[Any]) -> tuple[Any, ...]:
-    """The arguments of ``_stated``, hashable where no size is symbolic."""
+    """The arguments of ``_stated``."""
     for name, x in zip((*OPERANDS[slot], "bias"), args[: 3 if slot == "grad" else 2]):
         if x is not None and x.layout is not torch.strided:
             raise RuntimeError(f"miniconv convolves dense tensors, but got {name} with layout {x.layout}")
@@ -134,9 +133,24 @@ def _statement(slot: str, args: Sequence[Any]) -> tuple[Any, ...]:
 # ---- on tensors --------------------------------------------------------------------------------------------------
 
 
-def _real(slot: str, *args: Any) -> Tensor:
+def _planned(slot: str, args: Sequence[Any]) -> ConvPlan:
+    """The plan of a call; made once for all calls whose tensors and numbers look alike."""
+    tensors, rest = (args[:3], args[3:]) if slot == "grad" else (args[:2], args[2:])
+    # the strides of a layout that has none must not be asked for
+    seen = [None if x is None else x.layout is torch.strided and (x.shape, x.stride(), x.dtype) for x in tensors]
+    key = (slot, *seen, *[tuple(a) if type(a) is list else a for a in rest])
+    found = _plans.get(key)
+    if found is None:
+        chosen = plan(_stated(*_statement(slot, args)))
+        if len(_plans) >= PLANS:
+            _plans.clear()
+        found = _plans[key] = chosen
+    return found
+
+
+def real(slot: str, *args: Any) -> Tensor:
     """The numbers, by the plan."""
-    chosen = plan(_remembered(*_statement(slot, args)))
+    chosen = _planned(slot, args)
     result: Tensor
     if slot == "grad":
         result = chosen(*args[:3])
@@ -186,7 +200,9 @@ def _bound(function: Callable[..., Tensor], first: str) -> Callable[..., Tensor]
 
 for _slot, _name in NAMES.items():
     LIBRARY.define(f"{_name}({_LEADING[_slot]}, {_GEOMETRY}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-    LIBRARY.impl(_name, _bound(_real, _slot), "CompositeExplicitAutograd")
+    LIBRARY.impl(_name, _bound(real, _slot), "CompositeExplicitAutograd")
     torch.library.register_fake(f"miniconv::{_name}", _bound(_fake, _slot), lib=LIBRARY)
+OPERATORS = {slot: getattr(torch.ops.miniconv, name).default for slot, name in NAMES.items()}
+"""The operators, to be called through torch's dispatcher."""
 for _device in ("cpu", "cuda", "mps"):
     LIBRARY.impl(NAMES["grad"], _bound(_autocast, _device), f"Autocast{_device.upper()}")

@@ -1,0 +1,80 @@
+"""What a recorded call remembers of the one before it: nothing that would let a wrong call through."""
+
+import pytest
+import torch
+
+import miniconv.functional as F
+from miniconv.torch_ops import _call, _operators
+
+
+def operands():
+    generator = torch.Generator().manual_seed(3)
+    shapes = ((2, 4, 7, 6), (6, 2, 3, 2), (6,))
+    return [torch.randint(-3, 4, s, generator=generator).double().requires_grad_() for s in shapes]
+
+
+OPTIONS = {"stride": (2, 1), "padding": 1, "dilation": (1, 2), "groups": 2}
+
+
+@pytest.fixture(autouse=True)
+def after_a_right_call():
+    x, w, b = operands()
+    F.conv2d(x, w, b, **OPTIONS)
+    F.conv2d(x, w, **OPTIONS)
+
+
+@pytest.mark.parametrize("change", [{"padding": 1.0}, {"padding": True}, {"stride": (2.0, 1)}, {"groups": 2.0}])
+def test_a_float_does_not_find_an_integer(change):
+    with pytest.raises(TypeError) as theirs:
+        torch.nn.functional.conv2d(*operands(), **OPTIONS | change)
+    with pytest.raises(TypeError) as ours:
+        F.conv2d(*operands(), **OPTIONS | change)
+    assert str(ours.value).splitlines()[0].split(" - ")[0] == str(theirs.value).splitlines()[0].split(" - ")[0]
+
+
+def test_another_dtype_is_looked_at_again():
+    x, w, b = operands()
+    for wrong in ((x, w, b.float()), (x, w.float(), b), (x.float(), w, b)):
+        with pytest.raises(RuntimeError):
+            F.conv2d(*wrong, **OPTIONS)
+
+
+def test_another_shape_is_looked_at_again():
+    x, w, b = operands()
+    assert (
+        F.conv2d(x[:, :, :5], w, b, **OPTIONS).shape == torch.nn.functional.conv2d(x[:, :, :5], w, b, **OPTIONS).shape
+    )
+    for wrong in ((x[:, :3], w, b), (x, w, b[:5]), (x[0, 0], w, b)):
+        with pytest.raises(RuntimeError):
+            F.conv2d(*wrong, **OPTIONS)
+
+
+def test_a_sparse_operand_is_refused():
+    x, w, b = operands()
+    for wrong in ((x.to_sparse(), w), (x, w.to_sparse()), (x, w, b.to_sparse())):
+        with pytest.raises(RuntimeError, match="dense tensors"):
+            F.conv2d(*wrong, **OPTIONS)
+
+
+def test_same_padding_follows_the_sizes():
+    x, w, _ = operands()
+    for size in (7, 5, 6):
+        got = F.conv2d(x[:, :, :size], w, padding="same", groups=2)
+        assert torch.equal(got, F.conv2d(x[:, :, :size].detach(), w.detach(), padding="same", groups=2))
+
+
+def test_channels_last_is_another_call():
+    x, w, b = operands()
+    assert F.conv2d(x, w, b, **OPTIONS).is_contiguous()
+    assert F.conv2d(x.contiguous(memory_format=torch.channels_last), w, b, **OPTIONS).stride()[1] == 1
+    assert F.conv2d(x, w, b, **OPTIONS).is_contiguous()
+
+
+def test_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr(_call, "GEOMETRIES", 2)
+    monkeypatch.setattr(_operators, "PLANS", 2)
+    x, w, _ = operands()
+    for padding in range(5):
+        F.conv2d(x, w, padding=padding, groups=2)
+    assert len(_call._geometries) <= 2
+    assert len(_operators._plans) <= 2
