@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import report
 from bench.engines import ENGINES
 from bench.layers import load, select
-from bench.machine import describe
+from bench.machine import describe, warn_if_busy
 from bench.measure import run
 from bench.peak import peak_gflops
 
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         layers = select(load(dtype=arguments.dtype, batch=arguments.batch), names, arguments.layer)
     except ValueError as error:
         p.error(str(error))
+    warn_if_busy()
     peak = peak_gflops(arguments.dtype, arguments.threads)
     rows = run(layers, engines, arguments.threads, 0.05 if arguments.quick else arguments.seconds)
     peak = max(peak, peak_gflops(arguments.dtype, arguments.threads))  # before and after: the clock may have changed

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import report
 from bench.engines import limited_to
-from bench.machine import describe, sentence
+from bench.machine import describe, sentence, warn_if_busy
 from bench.measure import Row
 from bench.timing import Sample, interleave, sampler, speed_up
 from miniconv import ConvProblem
@@ -126,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--seconds", type=float, default=1.0, help="for each line; default 1")
     p.add_argument("--json", type=Path, metavar="PATH", help="write JSON here, and the report (.md) beside it")
     arguments = p.parse_args(argv)
+    warn_if_busy()
     with limited_to(arguments.threads):
         result = {
             "command": " ".join(["python -m bench.calls", *argv]),

@@ -20,7 +20,7 @@ from typing import Any
 
 from bench import report
 from bench.layers import Layer
-from bench.machine import describe, in_a_process_of_its_own, sentence
+from bench.machine import describe, in_a_process_of_its_own, sentence, warn_if_busy
 from bench.measure import Row, time_layers
 from miniconv import ConvProblem
 
@@ -216,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--seconds", type=float, default=0.5, help="for each point; default 0.5")
     p.add_argument("--json", type=Path, metavar="PATH", help="write JSON here; a report (.md), a plot (.svg) beside it")
     arguments = p.parse_args(argv)
+    warn_if_busy()
     command = " ".join(["python -m bench.growth", *argv])
     result = {"command": command, "machine": describe(max(arguments.threads))}
     result |= measure(arguments.threads, arguments.seconds)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import miniconv
 from bench import report
 from bench.engines import limited_to
-from bench.machine import describe, sentence
+from bench.machine import describe, sentence, warn_if_busy
 from bench.measure import Row, WrongResult
 from bench.models import MODELS
 from bench.timing import interleave, speed_up
@@ -140,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     p.add_argument("--json", type=Path, metavar="PATH", help="write JSON here, and the report (.md) beside it")
     arguments = p.parse_args(argv)
+    warn_if_busy()
     rows = []
     with limited_to(arguments.threads):
         for name in arguments.network or MODELS:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines import REFERENCE
-from bench.machine import sentence
+from bench.machine import sentence, thread_count
 from bench.measure import Row
 from bench.timing import geometric_mean
 
@@ -157,7 +157,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes.set_yticks(range(len(labels)), labels, fontsize=6)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.3)
-    axes.set_xlabel(f"torch's time over the engine's ({result['machine']['threads']} threads, {result['dtype']})")
+    axes.set_xlabel(f"torch's time over the engine's ({thread_count(result['machine'])}, {result['dtype']})")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
 

@@ -233,6 +233,12 @@ class TestMachine:
         path.write_text("Features : neon\n")
         assert machine.cpu_model(path)
 
+    def test_a_busy_machine_is_warned_about(self, capsys):
+        machine.warn_if_busy(0.2)
+        assert capsys.readouterr().err == ""
+        machine.warn_if_busy(2.04)
+        assert capsys.readouterr().err == "the machine is busy (load average 2.0): the figures will be wrong\n"
+
     def test_a_process_of_its_own(self):
         assert machine.in_a_process_of_its_own(os.getpid) != os.getpid()
 
