@@ -5,13 +5,15 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+BENCH_READY := $(VENV)/bench-ready
 
-.PHONY: help demo test coverage lint format doctest docs clean
+.PHONY: help demo test coverage bench lint format doctest docs clean
 
 help:
 	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
 	@echo "make test      all tests"
 	@echo "make coverage  all tests, and which lines and branches they reach"
+	@echo "make bench     every layer of published networks, timed beside torch and other engines (ARGS='--threads 2')"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make format    what ruff can put right by itself"
 	@echo "make doctest   the examples in docstrings and in the READMEs"
@@ -34,6 +36,14 @@ test: $(READY)
 
 coverage: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+# The other engines are no part of the development set-up: only those who measure need them.
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m bench $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -1,0 +1,14 @@
+"""How fast, how exact and how large: miniconv beside torch and other engines, on the layers of published networks.
+
+Not part of the package: run from the top of the source, after ``pip install '.[bench]'``.
+
+| command | what it measures |
+|---|---|
+| ``python -m bench`` | every layer of ``workloads.json``: time, GFLOP/s, share of the machine's peak, ratio to torch |
+| ``python -m bench.calls`` | what one call costs beyond its arithmetic, and what a new shape costs |
+| ``python -m bench.networks`` | whole networks under ``miniconv.patch()`` |
+| ``python -m bench.growth`` | how time grows with the sizes; memory; the first call of a process |
+| ``python -m bench.accuracy`` | the error of miniconv and of torch against float64 |
+
+Reading order: ``layers``, ``engines``, ``timing``, ``measure``, ``report``; ``peak`` and ``machine`` on the side.
+"""
