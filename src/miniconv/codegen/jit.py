@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from dataclasses import replace
 from functools import lru_cache
@@ -15,7 +14,7 @@ from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import MAX_ROWS, MAX_VECTORS, Element, emit_micro_kernel, emit_walk, micro_kernel_name
 from miniconv.codegen.target import TARGETS, Target
 
-__all__ = ["Library", "host", "library"]
+__all__ = ["Library", "compile_code", "host", "library"]
 
 
 @lru_cache(maxsize=1)
@@ -36,25 +35,38 @@ def host() -> Target:
     return replace(known, cpu=cpu, features=text + extra, triple=triple)
 
 
+_ENGINES: list[Any] = []
+
+
+def _machine(target: Target) -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=True
+    )
+
+
+def compile_code(code: Code, target: Target) -> Any:
+    """The compiled module. It is kept for ever: addresses in it are handed out as numbers."""
+    module = llvm.parse_assembly(code.text())
+    module.verify()
+    engine = llvm.create_mcjit_compiler(module, _machine(target))
+    engine.finalize_object()
+    _ENGINES.append(engine)
+    return engine
+
+
 class Library:
     """The compiled kernels of one element type on one target."""
 
     def __init__(self, dtype: str, target: Target) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
         self.element = Element.of(dtype, target)
         self.target = target
-        self._machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-            cpu=target.cpu, features=target.features, opt=2, jit=True
-        )
-        self._engines: list[Any] = []
         self._kernels = np.zeros((MAX_ROWS + 1, MAX_VECTORS + 1), np.int64)
         self._lock = threading.Lock()
         code = Code()
         emit_walk(code, self.element)
-        self.run_address = self._compile(code).get_function_address("run")
-        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-        self.run = signature(self.run_address)
+        self.run_address = compile_code(code, self.target).get_function_address("run")
 
     def kernel_table(self, kernels: frozenset[tuple[int, int]]) -> int:
         """The address of the table of micro-kernels, with these in it."""
@@ -64,21 +76,18 @@ class Library:
                 code = Code()
                 for rows, vectors in missing:
                     emit_micro_kernel(code, self.element, rows, vectors)
-                engine = self._compile(code)
+                engine = compile_code(code, self.target)
                 for key in missing:
                     self._kernels[key] = engine.get_function_address(micro_kernel_name(*key))
         return int(self._kernels.ctypes.data)
 
-    def _compile(self, code: Code) -> Any:
-        module = llvm.parse_assembly(code.text())
-        module.verify()
-        engine = llvm.create_mcjit_compiler(module, self._machine)
-        engine.finalize_object()
-        self._engines.append(engine)
-        return engine
 
 
-@lru_cache(maxsize=8)
 def library(dtype: str, target: Target) -> Library:
     """The kernels of float32 or float64 on ``target``."""
+    return _library(dtype, replace(target, l2_bytes=0))
+
+
+@lru_cache(maxsize=None)  # never dropped: compiled code must outlive every plan
+def _library(dtype: str, target: Target) -> Library:
     return Library(dtype, target)

@@ -58,12 +58,10 @@ class _Item:
         self.item, self.record = item, _record(schedule.program, item["pass"], PASS)
         record = self.record
         self.scratch = scratch[record["planes"] // self.itemsize :]  # a tile's sums, before them, are arrays here
-        begin = [item[a] for a in "dhw"]
         self.input = _memory(input)[(n * record["x_image"] + g * record["x_group"]) // self.itemsize :]
         self.weight = _memory(weight)[g * record["w_group"] // self.itemsize :]
         self.bias = None if bias is None else bias[g * record["outputs"] :]
-        at = n * record["y_image"] + g * record["y_group"] + record["y_start"]
-        at += sum(cell * record[f"y_{a}"] for a, cell in zip("dhw", begin))
+        at = n * record["y_image"] + g * record["y_group"] + item["output"]
         self.output = _memory(output)[at // self.itemsize :]
 
     def run(self) -> None:
@@ -84,7 +82,7 @@ class _Item:
         """The caller's own memory, from the first cell that the box reads."""
         record, item = self.record, self.item
         at = chunk["channel"] * record["x_channel"]
-        at += sum((item[a] + record[f"low_{a}"]) * record[f"x_{a}"] for a in "dhw")
+        at += sum(item[a] * record[f"x_{a}"] for a in "dhw")
         return self.input[at // self.itemsize :]
 
     def pack(self, chunk: Record) -> Values:
@@ -97,24 +95,22 @@ class _Item:
                 rows = record["rows_d"] * record["rows_h"]
                 self.scratch[plane + rows * record["pitch"] :][: record["overlap"]] = 0
                 for row in range(rows):
-                    step = [item[a] + record[f"low_{a}"] for a in "dhw"]
-                    step[0] += row // record["rows_h"]
-                    step[1] += row % record["rows_h"]
                     into = self.scratch[plane + row * record["pitch"] :][: record["pitch"]]
-                    self.pack_row(into, (chunk["channel"] + c) * record["x_channel"], step, phase)
+                    d = item["d"] + row // record["rows_h"] * record["step_d"] + phase[0]
+                    h = item["h"] + row % record["rows_h"] * record["step_h"] + phase[1]
+                    self.pack_row(into, (chunk["channel"] + c) * record["x_channel"], d, h, item["w"] + phase[2])
         return self.scratch
 
-    def pack_row(self, into: Values, at: int, step: list[int], phase: list[int]) -> None:
-        """One row: cell ``j`` is the input's ``in_step * (step + j) + phase`` on the last axis."""
+    def pack_row(self, into: Values, at: int, d: int, h: int, w: int) -> None:
+        """One row: every ``step_w``-th cell of the input's row ``d, h``, from ``w`` on."""
         record = self.record
-        d, h, _ = (record[f"step_{a}"] * s + f for a, s, f in zip("dhw", step, phase))
         into[:] = 0
         if 0 <= d < record["size_d"] and 0 <= h < record["size_h"]:
             for j in range(len(into)):
-                w = record["step_w"] * (step[2] + j) + phase[2]
                 if 0 <= w < record["size_w"]:
                     offset = at + d * record["x_d"] + h * record["x_h"] + w * record["x_w"]
                     into[j] = self.input[offset // self.itemsize]
+                w += record["step_w"]
 
     def tile(self, x: Values, chunk: Record, first: bool, block: int, index: int) -> None:
         """One register tile: all the chunk's steps, block after block of them, and then the runs."""

@@ -3,10 +3,11 @@
 A schedule says everything that the compiled kernels need to know about a problem, so that a new shape compiles
 nothing. It is made in four steps, each a function below:
 
-1. ``passes_of``: the convolution as one or more *passes*. In a pass, output cell ``out_step * j + out_start`` is the
-   sum over taps of ``weight[tap] * input[in_step * j + shift(tap)]``, on every axis. An ordinary convolution is one
-   pass (out_step 1, in_step its stride); a transposed one is a pass for each phase of its stride (in_step 1, out_step
-   its stride), which never multiplies by the zeros that a definition would insert.
+1. ``passes_of``: the convolution as one or more *passes*. In a pass, output cell ``out_step * j + out`` is the sum over
+   taps of ``weight[tap] * input[in_step * j + shift(tap)]``, on every axis. An ordinary convolution is one pass
+   (out_step 1, in_step its stride); a transposed one is a pass for each phase of its stride (in_step 1, out_step its
+   stride), which never multiplies by the zeros that a definition would insert. Rows of a dilated convolution that lie
+   one dilation apart are a segment of their own: they share input, and their neighbours none.
 2. ``choose_box``: how many output positions share a piece of input that stays in the cache, and how many channels.
 3. ``choose_tile``: how many output channels (MR) by how many vectors of positions (NV) are kept in registers.
 4. ``tables.Schedule``: all of it as integers.
@@ -27,7 +28,7 @@ from typing import NamedTuple
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
-__all__ = ["Axis", "Box", "Layout", "Pass", "Tap", "Tile", "choose_box", "choose_tile", "passes_of", "split"]
+__all__ = ["Axis", "Box", "Layout", "Pass", "Segment", "Tap", "Tile", "choose_box", "choose_tile", "passes_of", "split", "whole_axis"]
 
 Triple = tuple[int, int, int]
 
@@ -49,14 +50,26 @@ class Tap(NamedTuple):
     step: int
 
 
-class Axis(NamedTuple):
-    """One pass on one axis; ``count`` output cells from ``out_start`` in steps of ``out_step``."""
+class Segment(NamedTuple):
+    """Outputs of a pass that are computed together: the cells ``out_step * j + out`` for ``count`` values of j."""
 
+    out: int
+    input: int  # added to the input cell: out_step * j + out reads in_step * (j + step) + phase + input
     count: int
-    out_start: int
+
+
+class Axis(NamedTuple):
+    """One pass on one axis."""
+
+    segments: tuple[Segment, ...]
     out_step: int
     in_step: int
     taps: tuple[Tap, ...]
+
+    @property
+    def count(self) -> int:
+        """The cells of the longest segment."""
+        return self.segments[0].count
 
     @property
     def low(self) -> int:
@@ -93,24 +106,33 @@ class Tile(NamedTuple):
 
 def passes_of(problem: ConvProblem) -> list[Pass]:
     """The passes of ``problem``; missing axes in front have one cell and one tap."""
-    missing: list[list[Axis]] = [[Axis(1, 0, 1, 1, (Tap(0, 0, 0),))]] * (3 - problem.spatial_dims)
+    missing = [[whole_axis(1)]] * (3 - problem.spatial_dims)
     per_axis = missing + [_axis_passes(problem, axis) for axis in range(problem.spatial_dims)]
     return [(d, h, w) for d, h, w in product(*per_axis)]
+
+
+def whole_axis(count: int) -> Axis:
+    """An axis on which nothing happens: every cell is its own output."""
+    return Axis((Segment(0, 0, count),), 1, 1, (Tap(0, 0, 0),))
 
 
 def _axis_passes(problem: ConvProblem, axis: int) -> list[Axis]:
     kernel, stride, dilation = problem.kernel_size[axis], problem.stride[axis], problem.dilation[axis]
     low, out = problem.padding[axis][0], problem.output_size[axis]
-    if not problem.transposed:
-        shifts = (k * dilation - low for k in range(kernel))
-        taps = tuple(Tap(k, shift % stride, shift // stride) for k, shift in enumerate(shifts))
-        return [Axis(out, 0, 1, stride, taps)]
-    passes = []
-    for start in range(min(stride, out)):
-        shifts = (start + low - k * dilation for k in range(kernel))
-        taps = tuple(Tap(k, 0, shift // stride) for k, shift in enumerate(shifts) if shift % stride == 0)
-        passes.append(Axis(-(-(out - start) // stride), start, stride, 1, taps))
-    return passes
+    if problem.transposed:
+        passes = []
+        for start in range(min(stride, out)):
+            shifts = (start + low - k * dilation for k in range(kernel))
+            taps = tuple(Tap(k, 0, shift // stride) for k, shift in enumerate(shifts) if shift % stride == 0)
+            passes.append(Axis((Segment(start, 0, -(-(out - start) // stride)),), stride, 1, taps))
+        return passes
+    if stride == 1 and dilation > 1 and kernel > 1 and axis < problem.spatial_dims - 1:
+        # rows that lie dilation apart share their input; the rows between them need not be near
+        segments = tuple(Segment(r, r - low, -(-(out - r) // dilation)) for r in range(min(dilation, out)))
+        return [Axis(segments, dilation, dilation, tuple(Tap(k, 0, k) for k in range(kernel)))]
+    shifts = (k * dilation - low for k in range(kernel))
+    taps = tuple(Tap(k, shift % stride, shift // stride) for k, shift in enumerate(shifts))
+    return [Axis((Segment(0, 0, out),), 1, stride, taps)]
 
 
 def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int) -> Tile:

@@ -23,7 +23,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from miniconv.codegen.schedule import Axis, Box, Layout, Pass, Tile, choose_box, choose_tile, passes_of, split
+from miniconv.codegen.schedule import (
+    Axis,
+    Box,
+    Layout,
+    Pass,
+    Segment,
+    Tile,
+    choose_box,
+    choose_tile,
+    passes_of,
+    split,
+    whole_axis,
+)
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
@@ -41,20 +53,20 @@ def _fields(*names: str) -> dict[str, int]:
 
 # Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
 HEAD = _fields("images", "groups", "items", "item_table")
-ITEM = _fields("pass", "d", "h", "w", "first_block", "end_block")
+ITEM = _fields("pass", "d", "h", "w", "output", "first_block", "end_block")  # d, h, w: the first input cell
 PASS = _fields(
     *("x_image", "x_group", "x_channel", "x_d", "x_h", "x_w"),  # the caller's input
     *("size_d", "size_h", "size_w"),  # cells of the input
-    *("step_d", "step_h", "step_w", "low_d", "low_h", "low_w"),  # in_step, and the lowest shift in steps
+    *("step_d", "step_h", "step_w"),  # from a packed cell to the next, in cells of the input
     *("packed", "planes", "phases", "phase_table", "rows_d", "rows_h", "pitch", "overlap", "row", "slice", "plane", "channel"),
     *("w_group", "w_row", "steps", "chunks", "chunk_table"),
-    *("y_image", "y_group", "y_channel", "y_d", "y_h", "y_w", "y_start"),
+    *("y_image", "y_group", "y_channel", "y_w"),
     *("outputs", "block_table", "tiles", "tile_table", "channels_outside"),
 )
 CHUNK = _fields("channel", "channels", "blocks", "block_table", "weight")
 STEPS = _fields("first", "count", "input", "weight")
 BLOCK = _fields("channel", "rows")
-TILE = _fields("position", "vectors", "runs", "run_table")
+TILE = _fields("position", "vectors", "runs", "run_table", "dense", "output")
 RUN = _fields("lane", "count", "output")
 
 
@@ -155,15 +167,14 @@ class _Writer:
     def merged(self, axes: Pass) -> Pass:
         """A pointwise pass over one long row, if rows lie one behind another in input and output."""
         for axis, size in zip(axes, self.size):
-            if axis.taps != ((0, 0, 0),) or axis.in_step != 1 or axis.out_step != 1 or axis.count != size:
+            if axis != whole_axis(size):
                 return axes
         for strides in (self.layout.input, self.layout.output):
             d, h, w = strides[2:]
             if (axes[1].count > 1 and h != w * axes[2].count) or (axes[0].count > 1 and d != h * axes[1].count):
                 return axes
-        one = axes[2]._replace(count=1)
         self.size = (1, 1, math.prod(self.size))
-        return one, one, axes[2]._replace(count=self.size[2])
+        return whole_axis(1), whole_axis(1), whole_axis(self.size[2])
 
     def items(self, axes: Pass, box: Box, parts: int) -> list[Sequence[int]]:
         """The items of one pass, cut into parts if there are too few for the threads: positions if there are many."""
@@ -171,18 +182,18 @@ class _Writer:
         cut = next((axis for axis in range(3) if size[axis] >= parts), 2)
         if parts > 1 and math.prod(size) >= parts * 2 * self.lanes * 3 and size[cut] >= parts:
             size[cut], parts = -(-size[cut] // parts), 1
-        starts = [np.cumsum([0, *split(axis.count, n)]) for axis, n in zip(axes, size)]
+        pieces = [_pieces(axis, n) for axis, n in zip(axes, size)]
         records: dict[tuple[int, ...], tuple[int, int]] = {}
         items: list[Sequence[int]] = []
-        for d, h, w in product(*(range(len(s) - 1) for s in starts)):
-            shape = (int(starts[0][d + 1] - starts[0][d]), int(starts[1][h + 1] - starts[1][h]),
-                     int(starts[2][w + 1] - starts[2][w]))  # fmt: skip
+        for corner in product(*pieces):
+            shape = (corner[0].count, corner[1].count, corner[2].count)
             if shape not in records:
                 records[shape] = self.record(axes, shape, box.channels)
             record, blocks = records[shape]
-            bounds = np.cumsum([0, *split(blocks, -(-blocks // parts))])
+            output = sum(piece.out * stride for piece, stride in zip(corner, self.layout.output[2:]))
+            bounds = np.cumsum([0, *split(blocks, -(-blocks // parts))]).tolist()
             for first, end in zip(bounds[:-1], bounds[1:]):
-                items.append((record, starts[0][d], starts[1][h], starts[2][w], first, end))
+                items.append((record, *(piece.input for piece in corner), output, first, end))
         return items
 
     def record(self, axes: Pass, shape: tuple[int, int, int], chunk: int) -> tuple[int, int]:
@@ -195,11 +206,10 @@ class _Writer:
             positions = _positions(shape, geometry, self.itemsize)
         self.packed = geometry.packed
         blocks = split(self.outputs, tile.rows)
-        tiles = self.tiles(shape, geometry, axes, positions, tile.vectors)
+        tiles = self.tiles(shape, geometry, axes, positions, tile.vectors, chunk)
         self.kernels |= {(rows, int(vectors)) for rows in blocks for vectors in set(tiles[:, TILE["vectors"]])}
         steps, chunks = self.steps(axes, geometry, chunk)
         phases = list(product(*(axis.phases for axis in axes)))
-        weight_bytes = self.outputs * self.channels * len(axes[0].taps) * len(axes[1].taps) * len(axes[2].taps)
         # scratch: the tile's sums, then the planes, then a tile's width that lanes of no output may read
         planes = -(-tile.rows * tile.vectors * self.target.vector_bytes // LINE_BYTES) * LINE_BYTES
         behind = chunk * geometry.channel + tile.vectors * self.target.vector_bytes if geometry.packed else 0
@@ -209,7 +219,6 @@ class _Writer:
         fields = {
             **dict(zip(PASS, (x[0], x[1] * self.channels, *x[1:], *self.size))),
             **{f"step_{a}": axis.in_step for a, axis in zip("dhw", axes)},
-            **{f"low_{a}": axis.low for a, axis in zip("dhw", axes)},
             "planes": planes,
             "phases": len(phases),
             "phase_table": self.table(phases),
@@ -221,22 +230,32 @@ class _Writer:
             "steps": steps,
             "chunks": len(chunks),
             "chunk_table": self.table(chunks),
-            **{f"y_{a}": y[2 + i] * axes[i].out_step for i, a in enumerate("dhw")},
-            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1]},
-            "y_start": sum(stride * axis.out_start for stride, axis in zip(y[2:], axes)),
+            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1], "y_w": y[4] * axes[2].out_step},
             "outputs": self.outputs,
             "block_table": self.table(list(zip(np.cumsum([0, *blocks]).tolist(), blocks))),
             "tiles": len(tiles),
             "tile_table": self.table(tiles),
-            "channels_outside": weight_bytes * self.itemsize > self.target.l2_bytes // 2,
+            "channels_outside": self.channels_outside(axes, shape, geometry, chunk),
         }
         return self.table([fields[name] for name in PASS]), len(blocks)
+
+    def channels_outside(self, axes: Pass, shape: tuple[int, int, int], geometry: Geometry, chunk: int) -> bool:
+        """Whether the outer loop is over blocks of channels: what the inner loop passes over again must be the smaller.
+
+        That is the weights of all channels for each tile, or the input of the box for each block of channels. Few
+        steps and many outputs are another reason: then one block's outputs are a few long stretches of memory.
+        """
+        steps = chunk * math.prod(len(axis.taps) for axis in axes)
+        weights = self.outputs * steps * self.itemsize
+        input_bytes = chunk * _positions(shape, geometry, self.itemsize) * self.itemsize
+        return steps <= self.outputs // 2 or weights > max(input_bytes, self.target.l2_bytes // 2)
 
     def geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:
         """The caller's own memory if nothing has to be copied, else scratch."""
         x_d, x_h, x_w = self.layout.input[2:]
         channel = self.layout.input[1]
-        inside = all(a.low >= 0 and a.low + a.halo + a.count <= n for a, n in zip(axes, self.size))
+        inside = all(s.input == 0 for a in axes for s in a.segments) and all(a.low >= 0 and a.low + a.halo + a.count <= n for a, n in zip(axes, self.size)
+        )
         unit = x_w == self.itemsize and all(a.in_step == 1 for a in axes) and all(a.taps for a in axes)
         width = shape[2] * self.itemsize
         rows = shape[0] * shape[1] == 1 or (x_h % self.itemsize == 0 and width <= x_h <= width * 5 // 4)
@@ -255,7 +274,7 @@ class _Writer:
         overlap = 0
         if shape[2] == axis.count:  # a row is all of the input's, padding on both sides
             behind = axis.low + cells - -(-self.size[2] // axis.in_step)
-            overlap = max(0, min(-axis.low, behind))
+            overlap = max(0, min(-axis.low, behind)) if not axis.segments[0].input else 0
         row = (cells - overlap) * self.itemsize
         slice_bytes = row * (shape[1] + axes[1].halo)
         plane = slice_bytes * (shape[0] + axes[0].halo) + overlap * self.itemsize
@@ -295,7 +314,7 @@ class _Writer:
         return steps, chunks
 
     def tiles(
-        self, shape: tuple[int, int, int], geometry: Geometry, axes: Pass, positions: int, vectors: int
+        self, shape: tuple[int, int, int], geometry: Geometry, axes: Pass, positions: int, vectors: int, chunk: int
     ) -> Table:
         """The tiles of a box: where each begins, how many vectors it has, and which runs of its lanes are outputs."""
         sizes = np.array(split(-(-positions // self.lanes), vectors))
@@ -314,18 +333,39 @@ class _Writer:
         length = np.minimum(next_begin, row_begins[row] + shape[2]) - run_begins
         kept = length > 0
         firsts = begins[:-1].copy()
-        if not geometry.packed:  # the caller's memory ends with the last position: the last tile begins earlier
+        if positions >= sizes[-1] * self.lanes:
+            # the last tile begins earlier: the caller's memory ends with the last position. In a single row it writes
+            # some outputs a second time, and all its lanes are outputs
             firsts[-1] = min(firsts[-1], positions - sizes[-1] * self.lanes)
+            if len(row_begins) == 1 and chunk >= self.channels:
+                run_begins[-1], column[-1] = firsts[-1], firsts[-1]
+                length[-1] = positions - firsts[-1]
         lane = run_begins - firsts[tile]
         runs = np.stack([lane, length, row_outputs[row] + column * y_w], axis=1)[kept]
         count = np.bincount(tile[kept], minlength=len(sizes))
         run_table = self.table(runs)
         first_run = run_table + len(RUN) * np.cumsum(np.append(0, count[:-1]))
-        return np.stack([firsts * self.itemsize, sizes, count, first_run], axis=1)
+        kept_lane, kept_length, kept_output = runs.T
+        first_of = np.minimum(np.cumsum(np.append(0, count[:-1])), len(runs) - 1)
+        dense = (count == 1) & (kept_length[first_of] == sizes * self.lanes) & (y_w == self.itemsize)
+        columns = [firsts * self.itemsize, sizes, count, first_run, dense, kept_output[first_of] - kept_lane[first_of] * y_w]
+        return np.stack(columns, axis=1)
+
+
+def _pieces(axis: Axis, largest: int) -> list[Segment]:
+    """The segments of an axis cut into pieces; ``input`` is the first cell that is read, ``out`` the first written."""
+    pieces = []
+    for segment in axis.segments:
+        start = 0
+        for count in split(segment.count, largest):
+            first = axis.in_step * (start + axis.low) + segment.input
+            pieces.append(Segment(axis.out_step * start + segment.out, first, count))
+            start += count
+    return pieces
 
 
 def _box_count(axes: Pass, box: Box) -> int:
-    return math.prod(-(-axis.count // size) for axis, size in zip(axes, box.size))
+    return math.prod(len(axis.segments) * -(-axis.count // size) for axis, size in zip(axes, box.size))
 
 
 def _positions(shape: tuple[int, int, int], geometry: Geometry, itemsize: int) -> int:
