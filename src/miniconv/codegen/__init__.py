@@ -1,0 +1,1 @@
+"""The engine: convolution kernels that Python writes as LLVM IR."""

@@ -1,0 +1,118 @@
+"""From a problem and two addresses to numbers: prepares the work of a problem once, and runs it on threads.
+
+Every path of the engine prepares the same thing, a ``Work``: a program of integers, and *stages*, compiled functions
+``stage(context, begin, end, scratch)`` that compute the units of work from ``begin`` to ``end``. Units are independent
+of one another; a stage begins when the one before has ended. So threads, scratch memory and addresses are dealt with
+here, once for all paths.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miniconv.codegen import threads
+from miniconv.codegen.jit import library
+from miniconv.codegen.schedule import Layout
+from miniconv.codegen.tables import Schedule
+from miniconv.codegen.target import Target
+from miniconv.problem import ConvProblem
+
+__all__ = ["Stage", "Work", "direct", "execute"]
+
+ZERO = np.zeros(8)  # the bias of a problem that has none
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A compiled function, and how many units it is to compute."""
+
+    address: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that running a problem needs but the operands' addresses.
+
+    Attributes:
+        program: what the stages read.
+        stages: run one after another.
+        kernels: the address of the table of micro-kernels, or 0.
+        scratch_bytes: memory for each thread.
+        shared_bytes: memory for all threads together.
+        itemsize: bytes of an element.
+        threads: how many share the units.
+        lines: what ``explain`` says.
+    """
+
+    program: NDArray[np.int64]
+    stages: tuple[Stage, ...]
+    kernels: int
+    scratch_bytes: int
+    shared_bytes: int
+    itemsize: int
+    threads: int
+    lines: tuple[str, ...]
+
+
+def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
+    """The path that computes every problem: multiply-adds of packed input, as ``schedule`` and ``tables`` say."""
+    kernels = library(problem.dtype, target)
+    itemsize = kernels.element.bytes
+    schedule = Schedule.of(problem, layout, target, itemsize, threads)
+    tile, box = schedule.tile, schedule.box
+    return Work(
+        program=schedule.program,
+        stages=(Stage(kernels.run_address, schedule.units),),
+        kernels=kernels.kernel_table(schedule.kernels),
+        scratch_bytes=schedule.scratch_bytes,
+        shared_bytes=0,
+        itemsize=itemsize,
+        threads=threads,
+        lines=(
+            f"tile {tile.rows} channels x {tile.vectors} vectors of {schedule.lanes}",
+            f"input {'packed' if schedule.packed else 'read in place'}, boxes of {' x '.join(map(str, box.size))} "
+            f"positions, {box.channels} channels at a time",
+        ),
+    )
+
+
+class _Scratch(threading.local):
+    """Memory of this thread's calls, kept for the next one."""
+
+    buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def address(self, size: int) -> int:
+        """An address that begins a cache line, with ``size`` bytes behind it."""
+        if len(self.buffer) < size + 63:
+            self.buffer = np.empty(size + 63, np.uint8)
+        return -(-self.buffer.ctypes.data // 64) * 64
+
+
+_scratch = _Scratch()
+
+
+def execute(work: Work, input: int, weight: int, bias: int, output: int) -> None:
+    """Run ``work`` on the operands at these addresses; ``bias`` is 0 where there is none."""
+    stride = -(-work.scratch_bytes // 4096) * 4096 if work.threads > 1 else work.scratch_bytes
+    shared = -(-work.shared_bytes // 64) * 64
+    scratch = _scratch.address(shared + stride * work.threads)
+    bias_step = work.itemsize if bias else 0
+    context = (ctypes.c_int64 * 8)(
+        work.program.ctypes.data,
+        input,
+        weight,
+        bias or ZERO.ctypes.data,
+        bias_step,
+        output,
+        work.kernels,
+        scratch,
+    )
+    address = ctypes.addressof(context)
+    for stage in work.stages:
+        threads.run(stage.address, address, stage.units, work.threads, scratch + shared, stride)

@@ -1,0 +1,93 @@
+"""From IR to a function that can be called: compiled when first wanted, kept for the life of the process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from miniconv.codegen.emit import Code
+from miniconv.codegen.kernels import MAX_ROWS, MAX_VECTORS, Element, emit_micro_kernel, emit_walk, micro_kernel_name
+from miniconv.codegen.target import TARGETS, Target
+
+__all__ = ["Library", "compile_code", "host", "library"]
+
+
+@lru_cache(maxsize=1)
+def host() -> Target:
+    """The processor that runs this, as LLVM knows it."""
+    features = dict(llvm.get_host_cpu_features())
+    cpu, text = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    triple = llvm.get_process_triple()
+    if features.get("avx512f") and features.get("avx512vl"):
+        known = TARGETS["avx512"]
+    elif features.get("avx2") and features.get("fma"):
+        known = TARGETS["avx2"]
+    elif triple.startswith(("aarch64", "arm64")):
+        known = TARGETS["neon"]
+    else:
+        known = TARGETS["x86-64"]
+    extra = known.features if known.name == "avx512" else ""
+    return replace(known, cpu=cpu, features=text + extra, triple=triple)
+
+
+_ENGINES: list[Any] = []
+
+
+def _machine(target: Target) -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=True
+    )
+
+
+def compile_code(code: Code, target: Target) -> Any:
+    """The compiled module. It is kept for ever: addresses in it are handed out as numbers."""
+    module = llvm.parse_assembly(code.text())
+    module.verify()
+    engine = llvm.create_mcjit_compiler(module, _machine(target))
+    engine.finalize_object()
+    _ENGINES.append(engine)
+    return engine
+
+
+class Library:
+    """The compiled kernels of one element type on one target."""
+
+    def __init__(self, dtype: str, target: Target) -> None:
+        self.element = Element.of(dtype, target)
+        self.target = target
+        self._kernels = np.zeros((MAX_ROWS + 1, MAX_VECTORS + 1), np.int64)
+        self._lock = threading.Lock()
+        code = Code()
+        emit_walk(code, self.element)
+        self.run_address = compile_code(code, self.target).get_function_address("run")
+
+    def kernel_table(self, kernels: frozenset[tuple[int, int]]) -> int:
+        """The address of the table of micro-kernels, with these in it."""
+        with self._lock:
+            missing = [key for key in sorted(kernels) if not self._kernels[key]]
+            if missing:
+                code = Code()
+                for rows, vectors in missing:
+                    emit_micro_kernel(code, self.element, rows, vectors)
+                engine = compile_code(code, self.target)
+                for key in missing:
+                    self._kernels[key] = engine.get_function_address(micro_kernel_name(*key))
+        return int(self._kernels.ctypes.data)
+
+
+
+def library(dtype: str, target: Target) -> Library:
+    """The kernels of float32 or float64 on ``target``."""
+    return _library(dtype, replace(target, l2_bytes=0))
+
+
+@lru_cache(maxsize=None)  # never dropped: compiled code must outlive every plan
+def _library(dtype: str, target: Target) -> Library:
+    return Library(dtype, target)

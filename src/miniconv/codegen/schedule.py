@@ -1,0 +1,185 @@
+"""From a convolution to a schedule: which numbers are multiplied, in which order, written as one table of integers.
+
+A schedule says everything that the compiled kernels need to know about a problem, so that a new shape compiles
+nothing. It is made in four steps, each a function below:
+
+1. ``passes_of``: the convolution as one or more *passes*. In a pass, output cell ``out_step * j + out`` is the sum over
+   taps of ``weight[tap] * input[in_step * j + shift(tap)]``, on every axis. An ordinary convolution is one pass
+   (out_step 1, in_step its stride); a transposed one is a pass for each phase of its stride (in_step 1, out_step its
+   stride), which never multiplies by the zeros that a definition would insert. Rows of a dilated convolution that lie
+   one dilation apart are a segment of their own: they share input, and their neighbours none.
+2. ``choose_box``: how many output positions share a piece of input that stays in the cache, and how many channels.
+3. ``choose_tile``: how many output channels (MR) by how many vectors of positions (NV) are kept in registers.
+4. ``tables.Schedule``: all of it as integers.
+
+The input of a box is *packed*: copied to scratch memory, zero padding included, one plane for each channel and each
+phase ``(in_step * j + f) mod in_step`` of the stride. There every tap is a constant distance, and consecutive outputs
+of all rows are consecutive in memory. So positions are *flattened*: a vector holds VL consecutive cells of the packed
+plane and may straddle the end of a row; what it computes between two rows is not stored. Where there is no padding and
+no stride and rows lie one behind another, the caller's own memory has these properties, and nothing is packed.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import NamedTuple
+
+from miniconv.codegen.target import Target
+from miniconv.problem import ConvProblem
+
+__all__ = ["Axis", "Box", "Layout", "Pass", "Segment", "Tap", "Tile", "choose_box", "choose_tile", "passes_of", "split", "whole_axis"]
+
+Triple = tuple[int, int, int]
+
+MIN_POSITIONS = 192  # of a box: fewer would make the halo and the weights' traffic dear
+
+class Layout(NamedTuple):
+    """Where the elements of the operands lie: strides in bytes, of (N, C, D, H, W), and for the weight its own axes."""
+
+    input: tuple[int, ...]
+    weight: tuple[int, ...]
+    output: tuple[int, ...]
+
+
+class Tap(NamedTuple):
+    """One kernel cell on one axis: its index in the weight, the input phase it reads, and how many steps away."""
+
+    index: int
+    phase: int
+    step: int
+
+
+class Segment(NamedTuple):
+    """Outputs of a pass that are computed together: the cells ``out_step * j + out`` for ``count`` values of j."""
+
+    out: int
+    input: int  # added to the input cell: out_step * j + out reads in_step * (j + step) + phase + input
+    count: int
+
+
+class Axis(NamedTuple):
+    """One pass on one axis."""
+
+    segments: tuple[Segment, ...]
+    out_step: int
+    in_step: int
+    taps: tuple[Tap, ...]
+
+    @property
+    def count(self) -> int:
+        """The cells of the longest segment."""
+        return self.segments[0].count
+
+    @property
+    def low(self) -> int:
+        """The lowest step of a tap."""
+        return min((tap.step for tap in self.taps), default=0)
+
+    @property
+    def halo(self) -> int:
+        """How many more cells of a phase than outputs are read."""
+        return max((tap.step for tap in self.taps), default=0) - self.low
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """The phases of the input that are read."""
+        return tuple(sorted({tap.phase for tap in self.taps}))
+
+
+Pass = tuple[Axis, Axis, Axis]
+
+
+class Box(NamedTuple):
+    """Output positions that share packed input, and the channels that are packed at a time."""
+
+    size: Triple
+    channels: int
+
+
+class Tile(NamedTuple):
+    """What the registers hold: ``rows`` output channels by ``vectors`` vectors of positions (MR x NV)."""
+
+    rows: int
+    vectors: int
+
+
+def passes_of(problem: ConvProblem) -> list[Pass]:
+    """The passes of ``problem``; missing axes in front have one cell and one tap."""
+    missing = [[whole_axis(1)]] * (3 - problem.spatial_dims)
+    per_axis = missing + [_axis_passes(problem, axis) for axis in range(problem.spatial_dims)]
+    return [(d, h, w) for d, h, w in product(*per_axis)]
+
+
+def whole_axis(count: int) -> Axis:
+    """An axis on which nothing happens: every cell is its own output."""
+    return Axis((Segment(0, 0, count),), 1, 1, (Tap(0, 0, 0),))
+
+
+def _axis_passes(problem: ConvProblem, axis: int) -> list[Axis]:
+    kernel, stride, dilation = problem.kernel_size[axis], problem.stride[axis], problem.dilation[axis]
+    low, out = problem.padding[axis][0], problem.output_size[axis]
+    if problem.transposed:
+        passes = []
+        for start in range(min(stride, out)):
+            shifts = (start + low - k * dilation for k in range(kernel))
+            taps = tuple(Tap(k, 0, shift // stride) for k, shift in enumerate(shifts) if shift % stride == 0)
+            passes.append(Axis((Segment(start, 0, -(-(out - start) // stride)),), stride, 1, taps))
+        return passes
+    if stride == 1 and dilation > 1 and kernel > 1 and axis < problem.spatial_dims - 1:
+        # rows that lie dilation apart share their input; the rows between them need not be near
+        segments = tuple(Segment(r, r - low, -(-(out - r) // dilation)) for r in range(min(dilation, out)))
+        return [Axis(segments, dilation, dilation, tuple(Tap(k, 0, k) for k in range(kernel)))]
+    shifts = (k * dilation - low for k in range(kernel))
+    taps = tuple(Tap(k, shift % stride, shift // stride) for k, shift in enumerate(shifts))
+    return [Axis((Segment(0, 0, out),), 1, stride, taps)]
+
+
+def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int) -> Tile:
+    """The register tile with the fewest cycles for so many outputs, as a simple processor would count them.
+
+    A step of a tile takes rows * vectors multiply-adds, two a cycle, rows broadcasts and vectors loads, two a cycle,
+    and no less than the 4 cycles until a sum can be added to again. Sums, a vector of input each and one broadcast
+    weight must fit the registers.
+    """
+    vectors_needed = -(-positions // target.lanes(itemsize))
+
+    def cycles(vectors: int) -> tuple[float, int]:
+        rows = (target.registers - 1 - vectors) // vectors
+        blocks, tiles = split(out_channels, rows), split(vectors_needed, vectors)
+        step = sum(max(m * v / 2, (m + v + 2) / 2, 4) for m in blocks for v in tiles)
+        return step, abs(vectors - 3)  # among equals the squarest
+
+    vectors = min(range(1, 7), key=cycles)
+    return Tile(max(split(out_channels, (target.registers - 1 - vectors) // vectors)), vectors)
+
+
+def split(total: int, largest: int) -> list[int]:
+    """``total`` in the fewest parts of at most ``largest``, as equal as can be, the larger ones first."""
+    parts = -(-total // largest)
+    if parts == 0:
+        return []
+    small, more = divmod(total, parts)
+    return [small + 1] * more + [small] * (parts - more)
+
+
+def choose_box(axes: Pass, channels: int, budget_bytes: int, itemsize: int) -> Box:
+    """The largest box whose packed input is within the budget: all rows, or fewer; all channels, or fewer."""
+    phases = math.prod(len(axis.phases) for axis in axes)
+    halo = [axis.halo for axis in axes]
+    size = [axis.count for axis in axes]
+
+    def plane_bytes() -> int:
+        return phases * math.prod(n + h for n, h in zip(size, halo)) * itemsize
+
+    for axis in range(3):  # first fewer slices, then fewer rows, then shorter rows
+        if plane_bytes() * channels <= budget_bytes:
+            break
+        others = size[axis + 1 :]
+        inner = phases * math.prod(n + h for n, h in zip(others, halo[axis + 1 :])) * itemsize
+        outer = math.prod(1 + h for h in halo[:axis])
+        fitting = budget_bytes // max(1, inner * outer * channels) - halo[axis]
+        needed = -(-MIN_POSITIONS // max(1, math.prod(others)))
+        size[axis] = min(size[axis], max(1, fitting, needed))
+    fitting_channels = budget_bytes // max(1, plane_bytes())
+    return Box((size[0], size[1], size[2]), max(1, min(channels, fitting_channels)))

@@ -1,0 +1,116 @@
+"""Sharing the units of a stage among threads: torch's own OpenMP threads where torch is, else a pool of Python's.
+
+Two pools that spin for work on the same cores slow one another down many times over, so where torch has loaded
+GNU's OpenMP runtime, its threads are used: a function of ours is handed to ``GOMP_parallel``. The runtime does not
+survive a fork, so a child process uses a pool of Python's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from miniconv.codegen.emit import Code
+from miniconv.codegen.jit import compile_code, host
+
+__all__ = ["available", "run"]
+
+STAGE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+# What a thread of OpenMP's is handed.
+SHARE = ("stage", "context", "units", "scratch", "stride")
+
+
+class _State:
+    """What a fork changes."""
+
+    forked = False
+    pool: ThreadPoolExecutor | None = None
+
+
+def _after_fork() -> None:
+    _State.forked, _State.pool = True, None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def available() -> int:
+    """How many threads a call may use: torch's number where torch is imported, else what the process was given."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(int(given), cores) if given.isdigit() else cores)
+
+
+def run(stage: int, context: int, units: int, threads: int, scratch: int, stride: int) -> None:
+    """Call a stage for all units, by so many threads; each has ``stride`` bytes of scratch."""
+    threads = min(threads, units)
+    if threads <= 1:
+        _function(stage)(context, 0, units, scratch)
+        return
+    parallel = None if _State.forked else _openmp()
+    if parallel is not None:
+        share = (ctypes.c_int64 * len(SHARE))(stage, context, units, scratch, stride)
+        parallel(ctypes.addressof(share), threads)
+        return
+    if _State.pool is None:
+        _State.pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="miniconv")
+    bounds = [units * i // threads for i in range(threads + 1)]
+    function = _function(stage)
+    others = [
+        _State.pool.submit(function, context, begin, end, scratch + stride * i)
+        for i, (begin, end) in enumerate(zip(bounds[1:-1], bounds[2:]), 1)
+    ]
+    function(context, 0, bounds[1], scratch)
+    for other in others:
+        other.result()
+
+
+@lru_cache(maxsize=1024)
+def _function(stage: int) -> Any:
+    return STAGE(stage)
+
+
+@lru_cache(maxsize=1)
+def _openmp() -> Any:
+    """A function that runs a share of the units on each thread of OpenMP's; None without GNU's runtime."""
+    runtime = _loaded_runtime()
+    if runtime is None:
+        return None
+    for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"):
+        llvm.add_symbol(name, ctypes.cast(getattr(runtime, name), ctypes.c_void_p).value)
+    code = Code()
+    code.declare("GOMP_parallel", "void @GOMP_parallel(ptr, ptr, i32, i32)")
+    for name in ("omp_get_thread_num", "omp_get_num_threads"):
+        code.declare(name, f"i32 @{name}()")
+    with code.function("share", "ptr") as (share,):
+        s = code.words(share, {name: index for index, name in enumerate(SHARE)})
+        number = code.op(f"zext i32 {code.op('call i32 @omp_get_thread_num()')} to i64")
+        count = code.op(f"zext i32 {code.op('call i32 @omp_get_num_threads()')} to i64")
+        begin = code.divided(code.mul(s["units"], number), count)
+        end = code.divided(code.mul(s["units"], code.add(number, 1)), count)
+        scratch = code.add(s["scratch"], code.mul(s["stride"], number))
+        stage, context, memory = (code.op(f"inttoptr i64 {v} to ptr") for v in (s["stage"], s["context"], scratch))
+        code.call(stage, f"ptr {context}", f"i64 {begin}", f"i64 {end}", f"ptr {memory}")
+    with code.function("parallel", "ptr", "i32") as (share, threads):
+        code.call("@GOMP_parallel", "ptr @share", f"ptr {share}", f"i32 {threads}", "i32 0")
+    engine = compile_code(code, host())
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)(engine.get_function_address("parallel"))
+
+
+def _loaded_runtime() -> ctypes.CDLL | None:
+    """GNU's OpenMP runtime, if this process has loaded one."""
+    try:
+        with open("/proc/self/maps") as maps:
+            paths = {line.split()[-1] for line in maps if "libgomp" in line}
+    except OSError:
+        return None
+    return ctypes.CDLL(min(paths)) if paths else None
