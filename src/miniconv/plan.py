@@ -11,21 +11,27 @@ memory of torch's own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from miniconv import arrays
 from miniconv.algorithms import ALGORITHMS, im2col
 from miniconv.arrays import Array
+from miniconv.config import settings
 from miniconv.dtypes import DTYPES
 from miniconv.problem import ConvProblem
 
+if TYPE_CHECKING:
+    from miniconv.codegen.operands import Compiled
+
 __all__ = ["ConvPlan", "plan"]
 
-DEFAULT_ALGORITHM = "im2col"
+ENGINE = "engine"
 
 Operator = Callable[[ConvProblem, Array, Array], Array]
 
@@ -36,13 +42,21 @@ class ConvPlan:
 
     Attributes:
         problem: the problem.
-        algorithm: the algorithm of the forward pass, a key of ``miniconv.algorithms.ALGORITHMS``.
+        requested: the algorithm that was asked for, or None: then ``miniconv.config`` and the problem decide.
         refused: the algorithms that cannot serve the problem, each with its reason.
     """
 
     problem: ConvProblem
-    algorithm: str
+    requested: str | None
     refused: dict[str, str] = field(compare=False)
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm of the forward pass: ``"engine"`` or a key of ``miniconv.algorithms.ALGORITHMS``."""
+        wanted = self.requested or settings().algorithm
+        if wanted is None or wanted in self.refused:
+            return ENGINE if ENGINE not in self.refused else "im2col"
+        return wanted
 
     def __call__(self, input: Array, weight: Array, bias: Array | None = None) -> Array:
         """The output, of ``problem.output_shape``.
@@ -53,15 +67,23 @@ class ConvPlan:
             weight: of ``problem.weight_shape``, likewise.
             bias: (C_out,) or None, likewise.
         """
-        forward = im2col.input_grad if self.problem.transposed else ALGORITHMS[self.algorithm].conv
-        result = self._run(forward, self.problem.batched_output_shape, self._batched(input), weight, bias)
+        shape, batched = self.problem.batched_output_shape, self._batched(input)
+        algorithm = self.algorithm
+        if algorithm == ENGINE and _is_near(input):
+            result = self._run_compiled(self._compiled, shape, batched, weight, bias)
+        else:
+            by_name = ALGORITHMS["im2col" if algorithm == ENGINE else algorithm].conv
+            result = self._run(im2col.input_grad if self.problem.transposed else by_name, shape, batched, weight, bias)
         return result[0] if self.problem.batch is None else result
 
     def input_grad(self, grad_output: Array, weight: Array) -> Array:
         """The gradient with respect to the input, of ``problem.input_shape``; operands as in ``__call__``."""
-        backward = im2col.conv if self.problem.transposed else im2col.input_grad
-        shape = self.problem.batched_input_shape
-        result = self._run(backward, shape, self._reached(grad_output), weight, gradient=True)
+        shape, batched = self.problem.batched_input_shape, self._reached(grad_output)
+        if self.algorithm == ENGINE and _is_near(grad_output):
+            result = self._run_compiled(self._compiled_adjoint, shape, batched, weight)
+        else:
+            backward = im2col.conv if self.problem.transposed else im2col.input_grad
+            result = self._run(backward, shape, batched, weight, gradient=True)
         return result[0] if self.problem.batch is None else result
 
     def weight_grad(self, grad_output: Array, input: Array) -> Array:
@@ -71,17 +93,44 @@ class ConvPlan:
         first, second = pair[::-1] if self.problem.transposed else pair
         return self._run(im2col.weight_grad, self.problem.weight_shape, first, second, gradient=True)
 
+    def _run_compiled(
+        self, compiled: Compiled, shape: tuple[int, ...], first: Array, second: Array, bias: Array | None = None
+    ) -> Array:
+        """The engine on two batched operands: like ``_run``, but it adds the bias and lays the result out itself."""
+        if 0 in (*first.shape, *second.shape, *shape):
+            return arrays.zeros(shape, first)
+        compute = DTYPES[self.problem.dtype].compute
+        now = settings()
+        if compute == self.problem.dtype:
+            return compiled(first, second, bias, now.threads, now.reproducible)
+        with np.errstate(all="ignore"):  # overflow is Inf, without a warning
+            operands = (x if x is None else arrays.cast(x, compute) for x in (first, second, bias))
+            return arrays.cast(compiled(*operands, now.threads, now.reproducible), self.problem.dtype)
+
+    @cached_property
+    def _compiled(self) -> Compiled:
+        """The output by the engine."""
+        return _compile(self.problem)
+
+    @cached_property
+    def _compiled_adjoint(self) -> Compiled:
+        """The input gradient by the engine: the adjoint's output."""
+        return _compile(replace(self.problem.adjoint, memory_format=self.problem.memory_format))
+
     def explain(self) -> str:
         """What is computed, by which algorithm, at which cost, and why others refuse; text for a person."""
-        problem = self.problem
+        problem, algorithm = self.problem, self.algorithm
+        adjoint = problem.transposed and algorithm != ENGINE
         lines = [
             str(problem),
             f"  output         {' x '.join(map(str, problem.output_shape))}",
-            f"  algorithm      {self.algorithm}" + ", as the adjoint of an ordinary convolution" * problem.transposed,
+            f"  algorithm      {algorithm}" + ", as the adjoint of an ordinary convolution" * adjoint,
             f"  accumulates in {DTYPES[problem.dtype].compute}",
             f"  multiply-adds  {problem.multiply_adds:,}, {problem.in_bounds_multiply_adds:,} of them on real input",
         ]
-        if self.algorithm == "im2col":
+        if algorithm == ENGINE and 0 not in (*problem.input_shape, *problem.weight_shape, *problem.output_shape):
+            lines += [f"  engine         {line}" for line in self._compiled.explain()]
+        if algorithm == "im2col":
             lines.append(f"  workspace      columns in blocks of at most {arrays.COLUMNS_BYTES // 2**20} MiB")
         lines += [f"  not {name}: {reason}" for name, reason in self.refused.items()]
         return "\n".join(lines)
@@ -141,6 +190,38 @@ def _leave(result: Array, like: Array, dtype: str, memory_format: str) -> Array:
     return result.to(getattr(torch, dtype), copy=True, memory_format=getattr(torch, name))
 
 
+def _is_near(x: Array) -> bool:
+    """Whether ``x`` is in this process's own memory."""
+    return not arrays.is_tensor(x) or x.device.type == "cpu"
+
+
+def _engine_reason(problem: ConvProblem) -> str | None:
+    """Why the engine cannot compute ``problem``, or None."""
+    compute = DTYPES[problem.dtype].compute
+    if compute not in ("float32", "float64"):
+        return f"the engine computes in float32 and float64, but {problem.dtype} is computed in {compute}"
+    return _missing()
+
+
+@lru_cache(maxsize=1)
+def _missing() -> str | None:
+    """Why there is no engine on this machine, or None; said once."""
+    try:
+        from miniconv.codegen import operands  # noqa: F401  # imports LLVM, and asks it for this processor
+    except Exception as error:
+        reason = f"the engine is not available: {error}"
+        warnings.warn(f"{reason}. Convolutions are right, but slower.", RuntimeWarning, stacklevel=2)
+        return reason
+    return None
+
+
+def _compile(problem: ConvProblem) -> Compiled:
+    """``problem``, in the dtype that it is computed in, for the engine."""
+    from miniconv.codegen.operands import Compiled
+
+    return Compiled(replace(problem, dtype=DTYPES[problem.dtype].compute, batch=problem.batch or 1))
+
+
 @lru_cache(maxsize=4096)
 def plan(problem: ConvProblem, algorithm: str | None = None) -> ConvPlan:
     """How ``problem`` is to be computed.
@@ -154,15 +235,15 @@ def plan(problem: ConvProblem, algorithm: str | None = None) -> ConvPlan:
 
     >>> problem = ConvProblem.parse("conv2d n1 c8 o8 i12x16 k3x3 p1 bias")
     >>> plan(problem).algorithm, plan(problem, "winograd_f2").algorithm
-    ('im2col', 'winograd_f2')
+    ('engine', 'winograd_f2')
     """
     reasons = {name: entry.unsupported_reason(problem) for name, entry in ALGORITHMS.items()}
     if problem.transposed:
         reasons["im2col"] = None  # serves it as the adjoint of an ordinary problem
+    reasons[ENGINE] = _engine_reason(problem)
     refused = {name: reason for name, reason in reasons.items() if reason is not None}
-    chosen = algorithm or DEFAULT_ALGORITHM
-    if chosen not in reasons:
-        raise ValueError(f"algorithm is one of {', '.join(reasons)}, but got {chosen!r}")
-    if chosen in refused:
-        raise ValueError(f"{chosen} cannot compute {problem}: {refused[chosen]}")
-    return ConvPlan(problem, chosen, refused)
+    if algorithm is not None and algorithm not in reasons:
+        raise ValueError(f"algorithm is one of {', '.join(reasons)}, but got {algorithm!r}")
+    if algorithm in refused:
+        raise ValueError(f"{algorithm} cannot compute {problem}: {refused[algorithm]}")
+    return ConvPlan(problem, algorithm, refused)
