@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, cast, dtype_name, is_tensor
+from miniconv.arrays import Array, dtype_name, is_tensor
 from miniconv.dtypes import DTYPES
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "pair",
     "torch_function",
     "truth",
-    "widened",
 ]
 
 
@@ -78,9 +77,3 @@ def not_implemented(op: str, x: Array) -> NotImplementedError:
     name = dtype_name(x)
     spelled = DTYPES[name].scalar_name if name in DTYPES else name.capitalize()
     return NotImplementedError(f"\"{op}\" not implemented for '{spelled}'")
-
-
-def widened(x: Array) -> Array:
-    """``x`` in the dtype that its sums are accumulated in, for a floating dtype."""
-    name = dtype_name(x)
-    return cast(x, DTYPES[name].compute if name in DTYPES else name)
