@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
 from miniconv.arrays import Array, cast, describe, dtype_name, is_tensor, laid_out, namespace, widened
 from miniconv.functional._normalisation_rules import check_arguments, check_operands
-from miniconv.functional._operands import is_array, torch_function
+from miniconv.functional._operands import is_array, is_traced, torch_function, untraced
 
 __all__ = ["batch_norm", "normalised", "statistics", "track"]
 
@@ -51,9 +52,9 @@ def batch_norm(
         NotImplementedError: the dtype is not a floating one.
 
     Numerics:
-        Statistics of arrays and of tensors on the CPU are accumulated in float64 and rounded once, to the dtype or, for
-        float16 and bfloat16, to float32; so is all that follows, with one final rounding. The mean is subtracted before
-        the scaling, so nothing cancels where a channel's mean is large beside its deviation.
+        float16 and bfloat16 are computed in float32, with one final rounding. The statistics of arrays are accumulated
+        in float64; those of tensors in two passes, of which the second takes the rounding of the first one's mean back.
+        The mean is subtracted before the scaling, so nothing cancels where it is large beside the deviation.
 
     Cost:
         About 5 operations an element in training, 2 otherwise. Tensors: plain differentiable operations, so that every
@@ -61,7 +62,8 @@ def batch_norm(
 
     Source:
         Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-        shift", ICML 2015.
+        shift", ICML 2015. Chan, Golub and LeVeque, "Algorithms for computing the sample variance", The American
+        Statistician 37, 1983: the two passes.
 
     >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True, eps=3.0).tolist()
     [[-0.5], [0.5]]
@@ -70,16 +72,15 @@ def batch_norm(
         arguments = (input, running_mean, running_var, weight, bias, training, momentum, eps)
         return torch_function("batch_norm", input)(*arguments)
     parameters = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
-    momentum, eps = check_arguments(input, parameters, training, momentum, eps)
-    if 0 in input.shape:
+    momentum, eps, count = untraced(check_arguments, input, parameters, training, momentum, eps)
+    if not count:
         return _empty(input, weight, bias)
-    check_operands(input, parameters, training)
+    untraced(check_operands, input, parameters, training)
     x = widened(input)
     if not training:
         return normalised(input, x, widened(running_mean), widened(running_var), weight, bias, eps)
     mean, var = statistics(x)
     if running_mean is not None:
-        count = math.prod(input.shape) // input.shape[1]
         track(running_mean, mean, momentum)
         track(running_var, var * count / (count - 1), momentum)
     return normalised(input, x, mean, var, weight, bias, eps)
@@ -89,11 +90,18 @@ def statistics(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each channel, (C,) each, in ``x``'s dtype."""
     axes = (0, *range(2, x.ndim))
     if is_tensor(x):
-        var, mean = namespace(x).var_mean(x, axes, correction=0)
-        return mean, var
-    with np.errstate(all="ignore"):  # Inf and NaN are data here, as in torch, without a warning
+        return _corrected(x, axes)
+    with _quiet(x):
         mean, var = x.mean(axes, dtype=np.float64), x.var(axes, dtype=np.float64)
         return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def _corrected(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean and variance in two passes, the rounding of the first one seen by the second and taken back."""
+    first = x.mean(axes)
+    moved = x - _along(first, x)
+    rest = moved.mean(axes).detach()  # 0 but for rounding, and so are its derivatives; NaN beside an infinity
+    return first + rest.nan_to_num(0.0, 0.0, 0.0), moved.square().mean(axes) - rest.square()
 
 
 def track(running: Array, batch: Array, momentum: float) -> None:
@@ -110,14 +118,20 @@ def normalised(
     input: Array, x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> Array:
     """``x``, which is ``input`` widened, with that mean and variance taken away; as ``input`` in dtype and layout."""
-    with np.errstate(all="ignore"):
+    with _quiet(x):
         scale = 1 / namespace(x).sqrt(var + eps)
         if weight is not None:
             scale = scale * widened(weight).reshape(-1)
         out = (x - _along(mean, x)) * _along(scale, x)
         if bias is not None:
             out = out + _along(widened(bias), x)
-        return laid_out(cast(out, dtype_name(input)), _memory_format(input))
+        out = cast(out, dtype_name(input))
+    return out if is_traced() else laid_out(out, _memory_format(input))
+
+
+def _quiet(x: Array) -> Any:
+    """A context in which Inf and NaN are data, as in torch, and NumPy does not warn of them."""
+    return nullcontext() if is_tensor(x) else np.errstate(all="ignore")
 
 
 def _along(channels: Array, x: Array) -> Array:

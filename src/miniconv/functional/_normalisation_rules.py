@@ -20,8 +20,8 @@ Parameters = Mapping[str, Array | None]
 
 def check_arguments(
     input: Array, parameters: Parameters, training: bool, momentum: Any, eps: Any
-) -> tuple[float, float]:
-    """The rules that hold for an empty input too; momentum and eps as numbers."""
+) -> tuple[float, float, int]:
+    """The rules that hold for an empty input too; momentum and eps as numbers, and how many a channel has."""
     if training and input.shape[0] * math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     if training and eps <= 0.0:
@@ -38,7 +38,7 @@ def check_arguments(
     if not hasattr(momentum, "__float__"):
         kind = type(momentum).__name__
         raise TypeError(f"batch_norm(): argument 'momentum' (position 7) must be float, not {kind}")
-    return float(momentum), float(eps)
+    return float(momentum), float(eps), math.prod(input.shape) // (math.prod(input.shape[1:2]) or 1)
 
 
 def check_operands(input: Array, parameters: Parameters, training: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,11 +14,15 @@ from miniconv.dtypes import DTYPES
 __all__ = [
     "integers",
     "is_array",
+    "is_traced",
     "not_implemented",
     "pair",
     "torch_function",
     "truth",
+    "untraced",
 ]
+
+Result = TypeVar("Result")
 
 
 def is_array(x: Any) -> bool:
@@ -77,3 +82,24 @@ def not_implemented(op: str, x: Array) -> NotImplementedError:
     name = dtype_name(x)
     spelled = DTYPES[name].scalar_name if name in DTYPES else name.capitalize()
     return NotImplementedError(f"\"{op}\" not implemented for '{spelled}'")
+
+
+def is_traced() -> bool:
+    """Whether torch.jit.trace is at work: it makes tensors of sizes, and warns where one is read as a number."""
+    torch = sys.modules.get("torch")
+    if torch is None or torch.compiler.is_dynamo_compiling():
+        return False
+    return torch._C._get_tracing_state() is not None
+
+
+def untraced(function: Callable[..., Result], *args: Any) -> Result:
+    """``function(*args)`` with sizes that are numbers; nothing that it does is traced."""
+    if not is_traced():
+        return function(*args)
+    torch = sys.modules["torch"]
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        return function(*args)
+    finally:
+        torch._C._set_tracing_state(state)

@@ -18,7 +18,7 @@ __all__ = ["SyncBatchNorm"]
 Tensor = torch.Tensor
 
 
-class SyncBatchNorm(Norm, torch.nn.SyncBatchNorm):
+class SyncBatchNorm(Norm):
     r"""Batch normalisation over the joined batch of all processes: `torch.nn.SyncBatchNorm`, on the CPU too.
 
     Each process hands in its share, (N, C, *size) with any N, 0 too, and gets that share of what one process would
@@ -30,6 +30,9 @@ class SyncBatchNorm(Norm, torch.nn.SyncBatchNorm):
     The input's gradient takes the losses of all processes into account; those of weight and bias are of this process's
     share alone, for DistributedDataParallel to combine. Every process of the group must call forward and backward
     equally often, or the others wait for it.
+
+    An instance of torch's common class of batch norms, but not of `torch.nn.SyncBatchNorm`: DistributedDataParallel
+    refuses that one on the CPU.
 
     Args:
         num_features: C.
