@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.autograd.function import once_differentiable
 
 from miniconv.arrays import widened
 from miniconv.functional._normalisation import normalised, statistics, track
@@ -49,7 +48,7 @@ class SyncBatchNorm(Norm):
     Cost:
         One all_gather of 2 C + 1 numbers a process forward, one all_reduce of as many for each process backward.
         In evaluation, without a process group, or with one process: an ordinary batch norm, and no communication.
-        The gradient cannot be differentiated again.
+        Gradients can be differentiated again, by all processes of the group at once.
 
     Source:
         Chan, Golub and LeVeque, "Algorithms for computing the sample variance", The American Statistician 37, 1983:
@@ -163,8 +162,21 @@ class _Gathered(torch.autograd.Function):
         return torch.stack(rows)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        total = grad.contiguous().clone()
-        dist.all_reduce(total, group=ctx.group)
+        total: Tensor = _Summed.apply(grad, ctx.group)  # type: ignore[no-untyped-call]  # torch ships it untyped
         return total[dist.get_rank(ctx.group)], None
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Summed.apply(grad, ctx.group), None  # type: ignore[no-untyped-call]  # torch ships it untyped
