@@ -123,6 +123,18 @@ def test_state_crosses_over_both_ways(dims: int) -> None:
     assert_equal_state(ours, getattr(torchs, f"BatchNorm{dims}d")(3))
 
 
+def test_buffers_that_are_no_longer_tracked_still_serve_in_evaluation() -> None:
+    x = batches((2, 3, 4, 8))[1]
+    for training in (True, False):
+        found = []
+        for norm in pair("BatchNorm2d", 3, eps=3.0, dtype=torch.float64):
+            norm(x)
+            norm.track_running_stats = False
+            found.append((norm.train(training)(x + 8), *norm.buffers()))
+        for a, b in zip(*found):
+            torch.testing.assert_close(a, b, rtol=2.0**-46, atol=2.0**-46)
+
+
 @pytest.mark.parametrize("name", ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"])
 def test_errors_are_torchs(name: str) -> None:
     for shape in [
