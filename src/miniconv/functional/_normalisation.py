@@ -57,8 +57,9 @@ def batch_norm(
         The mean is subtracted before the scaling, so nothing cancels where it is large beside the deviation.
 
     Cost:
-        About 5 operations an element in training, 2 otherwise. Tensors: plain differentiable operations, so that every
-        order, direction and transform of torch works, at about three times the time and memory of torch's own kernel.
+        A few passes over the input. Tensors: plain differentiable operations, so that every
+        order, direction and transform of torch works; for that, training on (8, 64, 56, 56) takes 1.5 times as long as
+        torch's own kernel forward, and 4 times with the backward pass.
 
     Source:
         Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
