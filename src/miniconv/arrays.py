@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from miniconv.dtypes import DTYPES
 from miniconv.rules import Operand, type_name
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "permute",
     "tap",
     "to_rows",
+    "widened",
     "windows",
     "zeros",
 ]
@@ -94,6 +96,12 @@ def memory_format(x: Array) -> str:
 def cast(x: Array, dtype: str) -> Array:
     """``x`` in the dtype of that name; ``x`` itself where it has it already."""
     return x.to(getattr(namespace(x), dtype)) if is_tensor(x) else x.astype(dtype, copy=False)
+
+
+def widened(x: Array) -> Array:
+    """``x`` in the dtype that its sums are accumulated in, for a floating dtype."""
+    name = dtype_name(x)
+    return cast(x, DTYPES[name].compute if name in DTYPES else name)
 
 
 def permute(x: Array, axes: Sequence[int]) -> Array:

@@ -17,6 +17,7 @@ from miniconv.functional._convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from miniconv.functional._normalisation import batch_norm
 from miniconv.functional._padding import pad
 from miniconv.functional._plain import linear, log_softmax, relu
 from miniconv.functional._pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
@@ -28,6 +29,7 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "batch_norm",
     "conv1d",
     "conv2d",
     "conv3d",

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 
-from miniconv.arrays import Array, cast, dtype_name, is_tensor
+from miniconv.arrays import Array, dtype_name, is_tensor
 from miniconv.dtypes import DTYPES
 
 __all__ = [
     "integers",
     "is_array",
+    "is_traced",
     "not_implemented",
     "pair",
     "torch_function",
     "truth",
-    "widened",
+    "untraced",
 ]
+
+Result = TypeVar("Result")
 
 
 def is_array(x: Any) -> bool:
@@ -80,7 +84,22 @@ def not_implemented(op: str, x: Array) -> NotImplementedError:
     return NotImplementedError(f"\"{op}\" not implemented for '{spelled}'")
 
 
-def widened(x: Array) -> Array:
-    """``x`` in the dtype that its sums are accumulated in, for a floating dtype."""
-    name = dtype_name(x)
-    return cast(x, DTYPES[name].compute if name in DTYPES else name)
+def is_traced() -> bool:
+    """Whether torch.jit.trace is at work: it makes tensors of sizes, and warns where one is read as a number."""
+    torch = sys.modules.get("torch")
+    if torch is None or torch.compiler.is_dynamo_compiling():
+        return False
+    return torch._C._get_tracing_state() is not None
+
+
+def untraced(function: Callable[..., Result], *args: Any) -> Result:
+    """``function(*args)`` with sizes that are numbers; nothing that it does is traced."""
+    if not is_traced():
+        return function(*args)
+    torch = sys.modules["torch"]
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        return function(*args)
+    finally:
+        torch._C._set_tracing_state(state)

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, cast, describe, dtype_name, is_tensor, laid_out, namespace, pad, tap
+from miniconv.arrays import Array, cast, describe, dtype_name, is_tensor, laid_out, namespace, pad, tap, widened
 from miniconv.functional import _pooling_rules as rules
 from miniconv.functional._operands import (
     is_array,
     not_implemented,
     torch_function,
     truth,
-    widened,
 )
 from miniconv.functional._pooling_rules import Window
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-from miniconv.arrays import Array, cast, dtype_name, laid_out, permute, tap, windows, zeros
+from miniconv.arrays import Array, cast, dtype_name, laid_out, permute, tap, widened, windows, zeros
 from miniconv.arrays import pad as constant_pad
-from miniconv.functional._operands import is_array, pair, torch_function, widened
+from miniconv.functional._operands import is_array, pair, torch_function
 
 __all__ = ["fold", "unfold"]
 

@@ -27,6 +27,15 @@ from miniconv.nn.lazy import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
+from miniconv.nn.normalisation import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+)
+from miniconv.nn.synchronised import SyncBatchNorm
 from miniconv.nn.windows import AvgPool1d, AvgPool2d, AvgPool3d, Fold, MaxPool1d, MaxPool2d, MaxPool3d, Unfold
 
 __all__ = [
@@ -35,6 +44,9 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "BasicBlock",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Bottleneck",
     "Conv1d",
     "Conv2d",
@@ -46,6 +58,9 @@ __all__ = [
     "DilConv",
     "Fold",
     "Identity",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
     "LazyConv1d",
     "LazyConv2d",
     "LazyConv3d",
@@ -56,6 +71,7 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "SepConv",
+    "SyncBatchNorm",
     "Unfold",
     "functional",
 ]

@@ -1,4 +1,4 @@
-"""Blocks that networks are built of, with miniconv's own convolution inside.
+"""Blocks that networks are built of, with miniconv's own convolution and batch norm inside.
 
 The first four are those of differentiable architecture search (Liu, Simonyan and Yang, "DARTS", ICLR 2019); the last
 two those of residual networks (He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016).
@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from miniconv.nn.convolution import Conv2d
+from miniconv.nn.normalisation import BatchNorm2d
 
 __all__ = ["BasicBlock", "Bottleneck", "ConvBNReLU", "DilConv", "Identity", "SepConv"]
 
@@ -46,7 +47,7 @@ class ConvBNReLU(torch.nn.Module):
         super().__init__()
         self.op = torch.nn.Sequential(
             Conv2d(C_in, C_out, kernel_size, stride=stride, padding=padding, bias=False),
-            torch.nn.BatchNorm2d(C_out, eps=EPS, affine=affine),
+            BatchNorm2d(C_out, eps=EPS, affine=affine),
             torch.nn.ReLU(inplace=False),
         )
 
@@ -94,7 +95,7 @@ class DilConv(torch.nn.Module):
             torch.nn.ReLU(inplace=False),
             Conv2d(C_in, C_in, kernel_size, stride, padding, dilation, groups=C_in, bias=False),
             Conv2d(C_in, C_out, kernel_size=1, padding=0, bias=False),
-            torch.nn.BatchNorm2d(C_out, eps=EPS, affine=affine),
+            BatchNorm2d(C_out, eps=EPS, affine=affine),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -160,9 +161,9 @@ class BasicBlock(torch.nn.Module):
     def __init__(self, C_in: int, C_out: int, stride: int = 1) -> None:
         super().__init__()
         self.conv1 = Conv2d(C_in, C_out, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = torch.nn.BatchNorm2d(C_out)
+        self.bn1 = BatchNorm2d(C_out)
         self.conv2 = Conv2d(C_out, C_out, 3, padding=1, bias=False)
-        self.bn2 = torch.nn.BatchNorm2d(C_out)
+        self.bn2 = BatchNorm2d(C_out)
         self.downsample = _shortcut(C_in, C_out, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -199,11 +200,11 @@ class Bottleneck(torch.nn.Module):
         super().__init__()
         C_out = C_mid * self.expansion
         self.conv1 = Conv2d(C_in, C_mid, 1, bias=False)
-        self.bn1 = torch.nn.BatchNorm2d(C_mid)
+        self.bn1 = BatchNorm2d(C_mid)
         self.conv2 = Conv2d(C_mid, C_mid, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = torch.nn.BatchNorm2d(C_mid)
+        self.bn2 = BatchNorm2d(C_mid)
         self.conv3 = Conv2d(C_mid, C_out, 1, bias=False)
-        self.bn3 = torch.nn.BatchNorm2d(C_out)
+        self.bn3 = BatchNorm2d(C_out)
         self.downsample = _shortcut(C_in, C_out, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -219,4 +220,4 @@ def _shortcut(C_in: int, C_out: int, stride: int) -> torch.nn.Module:
     if stride == 1 and C_in == C_out:
         return Identity()
     conv = Conv2d(C_in, C_out, 1, stride=stride, bias=False)
-    return torch.nn.Sequential(conv, torch.nn.BatchNorm2d(C_out))
+    return torch.nn.Sequential(conv, BatchNorm2d(C_out))

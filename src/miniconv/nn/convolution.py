@@ -23,13 +23,25 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "NotScriptable",
 ]
 
 PADDING_MODES = {"zeros", "reflect", "replicate", "circular"}
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
-class _Layer(_ConvNd):
+class NotScriptable:
+    """What `torch.jit.script`, which torch has deprecated, gets of a layer."""
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What torch.jit.script asks of a module first: one clear answer."""
+        raise RuntimeError(
+            f"torch.jit.script cannot compile miniconv's {type(self).__name__}; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
+
+
+class _Layer(NotScriptable, _ConvNd):
     """What ordinary and transposed layers share: parameters, their initialisation, and the text.
 
     ``op`` is the name of the layer's function in ``miniconv.functional``.
@@ -112,13 +124,6 @@ class _Layer(_ConvNd):
         if self.padding_mode != "zeros":
             words.append(f"padding_mode={self.padding_mode}")
         return ", ".join(words)
-
-    def __prepare_scriptable__(self) -> NoReturn:
-        """What torch.jit.script asks of a module first: one clear answer."""
-        raise RuntimeError(
-            f"torch.jit.script cannot compile miniconv's {type(self).__name__}; use torch.compile, torch.export or "
-            "torch.jit.trace"
-        )
 
 
 class _Ordinary(_Layer):
