@@ -273,6 +273,25 @@ def test_small_integers_dilated_and_transposed(op: str, dtype: str) -> None:
         assert torch.equal(torch.from_numpy(getattr(F, op)(x.numpy(), weight.numpy(), dilation=dilation)), got)
 
 
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning")
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_complex32_in_every_padding_mode(dims: int, mode: str) -> None:
+    options: Any = {"padding": 1, "padding_mode": mode}
+    layer = getattr(nn, f"Conv{dims}d")(4, 6, KERNELS[dims][-1], **options)
+    with torch.no_grad():
+        layer.weight.copy_(integers(*layer.weight.shape))
+        layer.bias.copy_(integers(6))
+    wide = copy.deepcopy(layer).to(torch.complex64)
+    layer.to(torch.complex32)
+    x = torch.complex(integers(2, 4, *SIZES[dims][0]), integers(2, 4, *SIZES[dims][0]).flip(0)).to(torch.complex32)
+    other = getattr(torch.nn, f"Conv{dims}d")(4, 6, KERNELS[dims][-1], **options).to(torch.complex32)
+    with pytest.raises(NotImplementedError, match="not implemented for 'ComplexHalf'"):
+        other(x)
+    assert torch.equal(layer(x).to(torch.complex64), wide(x.to(torch.complex64)))
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_float16_transposed_is_rounded_once(dims: int) -> None:
     """2048 + 1 + 1 is 2050, but 2048 where every sum is rounded to float16."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,11 +16,28 @@ __all__ = [
     "integers",
     "is_array",
     "not_implemented",
+    "overridable",
     "pair",
     "torch_function",
     "truth",
     "widened",
 ]
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def overridable(function: Function) -> Function:
+    """``function``, handed as a whole to a subclass of tensor, a mode or torch.fx, as torch.overrides says."""
+
+    @wraps(function)
+    def handed(input: Array, *args: Any, **kwargs: Any) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.overrides.has_torch_function([input]):
+            return torch.overrides.handle_torch_function(handed, [input], input, *args, **kwargs)
+        return function(input, *args, **kwargs)
+
+    return handed  # type: ignore[return-value]  # it has the signature of what it wraps
 
 
 def is_array(x: Any) -> bool:
@@ -70,7 +89,7 @@ def truth(op: str, name: str, value: Any, position: int) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    return not isinstance(value, bool) and (isinstance(value, int) or hasattr(value, "__index__"))
 
 
 def not_implemented(op: str, x: Array) -> NotImplementedError:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from miniconv.arrays import Array, describe, is_tensor, laid_out, namespace
+from miniconv.arrays import Array, describe, is_tensor, laid_out, namespace, permute
 from miniconv.arrays import pad as constant_pad
-from miniconv.functional._operands import integers, is_array, torch_function
+from miniconv.functional._operands import integers, is_array, overridable, torch_function
 
 __all__ = ["pad"]
 
 
+@overridable
 def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = None) -> Array:
     r"""Cells around an input; `torch.nn.functional.pad`, from scratch.
 
@@ -44,6 +43,7 @@ def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = No
     Cost:
         One copy of the output for each padded axis.
 
+    >>> import numpy as np
     >>> pad(np.array([[1, 2, 3]]), (2, 1), mode="reflect").tolist()
     [[3, 2, 1, 2, 3, 2]]
     """
@@ -63,14 +63,14 @@ def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = No
     if value:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     _check_mode(input, pairs, mode)
-    out = input
+    memory_format = "contiguous" if mode == "circular" else _memory_format(input)
+    # along the axes as memory runs, so that a gradient comes back in the layout of the input, as torch's does
+    order = [0, *range(2, input.ndim), 1] if memory_format == "channels_last" else list(range(input.ndim))
+    out = permute(input, order)
     for axis, (low, high) in enumerate(pairs, input.ndim - len(pairs)):
-        at = _sources(input.shape[axis], low, high, mode)
-        if is_tensor(out):
-            out = out.index_select(axis, namespace(out).asarray(at, device=out.device))
-        else:
-            out = np.take(out, at, axis)
-    return laid_out(out, "contiguous" if mode == "circular" else _memory_format(input))
+        at = _sources(input, axis, low, high, mode)
+        out = out.index_select(order.index(axis), at) if is_tensor(out) else out.take(at, order.index(axis))
+    return laid_out(permute(out, [order.index(axis) for axis in range(input.ndim)]), memory_format)
 
 
 def _sides(pad: Any) -> tuple[int, ...]:
@@ -127,9 +127,11 @@ def _check_mode(x: Array, pairs: Sequence[tuple[int, int]], mode: str) -> None:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
 
 
-def _sources(size: int, low: int, high: int, mode: str) -> np.ndarray:
+def _sources(x: Array, axis: int, low: int, high: int, mode: str) -> Array:
     """For each cell of the output along an axis, the cell of the input that it copies."""
-    at = np.arange(-low, size + high)
+    size = x.shape[axis]
+    device = {"device": x.device} if is_tensor(x) else {}
+    at = namespace(x).arange(-low, size + high, **device)
     if mode == "replicate":
         return at.clip(0, max(size - 1, 0))
     if mode == "reflect":

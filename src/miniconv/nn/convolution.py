@@ -172,8 +172,7 @@ class _Ordinary(_Layer):
                 size = input.shape[-len(self.stride) :]
                 pairs = same_by_size(padding, size, self.kernel_size, self.stride, self.dilation)
                 border = [side for pair in reversed(pairs) for side in pair]
-            # torch's own: the gradient of miniconv's pad does not yet come back in every layout that torch's has
-            input = torch.nn.functional.pad(input, border, mode=self.padding_mode)
+            input = F.pad(input, border, mode=self.padding_mode)
             padding = (0,) * len(self.stride)
         function = getattr(F, self.op)
         output: torch.Tensor = function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
