@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from miniconv.arrays import Array, cast, dtype_name, is_tensor
+from miniconv.arrays import Array, cast, dtype_name, is_tensor, namespace
 from miniconv.dtypes import DTYPES
 
 __all__ = [
@@ -20,9 +20,21 @@ __all__ = [
     "pair",
     "torch_function",
     "truth",
+    "under_autocast",
     "widened",
 ]
 
+
+_WIDENED_BY_AUTOCAST = {
+    "avg_pool3d",
+    "max_pool3d",
+    "reflect1d",
+    "reflect2d",
+    "replicate1d",
+    "replicate2d",
+    "replicate3d",
+}
+"""Its list is uneven: neither a reflection in three dimensions nor a maximum with its places is in it."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,6 +50,13 @@ def overridable(function: Function) -> Function:
         return function(input, *args, **kwargs)
 
     return handed  # type: ignore[return-value]  # it has the signature of what it wraps
+
+
+def under_autocast(op: str, input: Array) -> Array:
+    """``input``, in float32 where torch's autocast on the CPU runs ``op`` so."""
+    if not is_tensor(input) or op not in _WIDENED_BY_AUTOCAST or dtype_name(input) not in ("float16", "bfloat16"):
+        return input
+    return input.float() if input.is_cpu and namespace(input).is_autocast_enabled("cpu") else input
 
 
 def is_array(x: Any) -> bool:
