@@ -84,6 +84,23 @@ def test_what_torch_refuses() -> None:
         assert_same(lambda: F.pad(image, sides, mode), lambda: torchs.pad(image, sides, mode), (mode, image.shape))
 
 
+VALUES = [0, -1, True, 300, -129, 1.5, 65519.0, 65520.0, 1e39, 2**63, 2**64, 10**400, -0.0, 1j, "a", None, [1]]
+VALUES += [float("inf"), float("nan"), torch.tensor(2.0), torch.tensor([1.0]), np.float32(2.5), np.array(2)]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "bool"]
+)
+def test_a_value_that_the_dtype_has_no_room_for(dtype: str) -> None:
+    x = torch.ones(2, 3).to(getattr(torch, dtype))
+    for value, side in itertools.product(VALUES, [(1, 1), (-1, 0)]):
+        where = (dtype, value, side)
+        assert_same(lambda: F.pad(x, side, value=value), lambda: torchs.pad(x, side, value=value), where)
+        if dtype != "bfloat16" and side == (1, 1) and not isinstance(value, torch.Tensor) and value != 2**63:
+            array = lambda: torch.from_numpy(F.pad(x.numpy(), side, value=value))  # noqa: E731
+            assert_same(array, lambda: torchs.pad(x, side, value=value), where)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_gradients_lie_in_memory_as_torchs_do(dims: int, mode: str) -> None:
