@@ -162,7 +162,7 @@ def laid_out(x: Array, memory_format: str = "contiguous") -> Array:
         return x
     turned = permute(x, order)
     fresh = turned.clone(memory_format=namespace(x).contiguous_format) if is_tensor(x) else turned.copy(order="C")
-    return permute(fresh, np.argsort(order).tolist())
+    return permute(fresh, [order.index(axis) for axis in range(x.ndim)])
 
 
 def windows(x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Array:

@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from miniconv.dtypes import DTYPES
+from miniconv.padding_forms import padding_by_sides, padding_from_text
 from miniconv.problem_text import format_problem, parse_fields
 from miniconv.rules import (
     MEMORY_FORMATS,
@@ -33,7 +34,6 @@ from miniconv.rules import (
     check_dtypes,
     check_rules,
     integers,
-    padding_from_text,
     per_axis_lists,
 )
 
@@ -338,7 +338,8 @@ class ConvProblem:
             weight: (C_out, C_in / groups, *kernel_size).
             bias: (C_out,) or None.
             stride, dilation: an integer, or one for each spatial axis.
-            padding: likewise, or ``"same"`` or ``"valid"``.
+            padding: likewise, or a pair (low, high) for each spatial axis, or ``"valid"``, ``"same"``,
+                ``"same_upper"`` or ``"same_lower"``.
             groups: an integer.
             dims: 1, 2 or 3.
 
@@ -436,15 +437,18 @@ def stated_forms(
     op: str, options: Mapping[str, Any], input: Operand, weight: Operand, bias: Operand | None, dims: int
 ) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """What ``ConvProblem.from_lists`` takes, from the options in any form that torch takes: numbers and padding."""
-    numbers = integers(op, options, (input, weight, bias), dims)
     padding = options["padding"]
+    sides = padding_by_sides(op, padding, dims)
+    if any(min(pair) < 0 for pair in sides or ()):
+        raise RuntimeError(f"negative padding is not supported, but got padding={padding}")
+    numbers = integers(op, options if sides is None else {**options, "padding": 0}, (input, weight, bias), dims)
     text = padding.decode() if isinstance(padding, bytes) else padding if isinstance(padding, str) else None
     if text is None and not op.startswith("conv_transpose"):
         check_bias_dtype(input, bias)
     sizes = batched_shape(input.shape, dims, op)
     if text is not None:
         numbers["padding"] = padding_from_text(text, sizes, weight.shape, numbers)
-    return numbers, [p if isinstance(p, tuple) else (p, p) for p in numbers["padding"]]
+    return numbers, sides or [p if isinstance(p, tuple) else (p, p) for p in numbers["padding"]]
 
 
 def _result_format(input: Operand, weight: Operand) -> str:

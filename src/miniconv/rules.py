@@ -19,10 +19,11 @@ __all__ = [
     "check_bias_dtype",
     "check_dtypes",
     "check_rules",
+    "integer",
     "integers",
     "invalid_operand",
-    "padding_from_text",
     "per_axis_lists",
+    "same_padding",
     "type_name",
 ]
 
@@ -61,7 +62,7 @@ def integers(op: str, options: Mapping[str, Any], operands: Sequence[Operand | N
         if name != "groups" and isinstance(value, (list, tuple)):
             got[name] = _integer_list(op, name, value, options, operands)
             continue
-        number = _integer(value)
+        number = integer(value)
         if number is None:
             raise _wrong_option(op, name, options, operands)
         if not -INT64_MAX - 1 <= number <= INT64_MAX:
@@ -76,7 +77,7 @@ def _integer_list(
     """A list as torch reads one: the first element decides whether it is a list of integers at all."""
     got = []
     for position, value in enumerate(values, 1):
-        number = int(value) if position > 1 and isinstance(value, bool) else _integer(value)
+        number = int(value) if position > 1 and isinstance(value, bool) else integer(value)
         if number is None and position == 1:
             raise _wrong_option(op, name, options, operands)
         if number is None:
@@ -93,7 +94,7 @@ def _integer_list(
     return got
 
 
-def _integer(value: Any) -> int | None:
+def integer(value: Any) -> int | None:
     """``value`` as an int if it is an int, a NumPy integer or a 0-d integer tensor; a bool is none."""
     if type(value) is int:
         return value
@@ -194,7 +195,9 @@ def check_rules(
     channels = weight_shape[0] if transposed else weight_shape[1] * groups
     if input_shape[1] != channels:
         # torch pads the longer side of a lopsided 'same' beforehand, and prints the size after that
-        shown = [*input_shape[:2], *(i + high - low for i, (low, high) in zip(input_shape[2:], padding))]
+        shown = list(input_shape)
+        if not transposed and list(padding) == same_padding(weight_shape[2:], dilation):
+            shown[2:] = [i + high - low for i, (low, high) in zip(input_shape[2:], padding)]
         given = "transposed=1" if transposed else f"groups={groups}"
         raise RuntimeError(
             f"Given {given}, {weight_text}, expected input{shown} to have {channels} channels, but got "
@@ -330,31 +333,9 @@ def per_axis_lists(
     return lists
 
 
-def padding_from_text(
-    text: str, input_shape: tuple[int, ...], weight_shape: tuple[int, ...], integers: dict[str, Any]
-) -> list[tuple[int, int]]:
-    """'valid' is none; 'same' is dilation * (kernel - 1) in all, the odd cell on the high side."""
-    if text not in ("same", "valid"):
-        raise RuntimeError(f"Invalid padding string: '{text}'")
-    if text == "valid":
-        return [(0, 0)]
-    rank, dims = len(weight_shape), len(weight_shape) - 2
-    if dims < 1:
-        raise RuntimeError("weight should have at least three dimensions")
-    if integers["groups"] <= 0:
-        raise RuntimeError("non-positive groups is not supported")
-    if rank != len(input_shape):
-        raise RuntimeError(
-            f"Expected {rank}-dimensional input for {rank}-dimensional weight{list(weight_shape)}, but got "
-            f"{len(input_shape)}-dimensional input of size {list(input_shape)} instead"
-        )
-    for name in ("stride", "dilation"):
-        if len(integers[name]) not in (1, dims):
-            raise RuntimeError(f"{name} cannot broadcast to {dims} dimensions")
-    if any(s != 1 for s in integers["stride"]):
-        raise RuntimeError("padding='same' is not supported for strided convolutions")
-    dilation = list(integers["dilation"]) * (dims if len(integers["dilation"]) == 1 else 1)
-    totals = [d * (k - 1) for d, k in zip(dilation, weight_shape[2:])]
+def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+    """``'same'``: dilation * (kernel - 1) in all, the odd cell on the high side."""
+    totals = [d * (k - 1) for d, k in zip(dilation, kernel)]
     return [(total // 2, total - total // 2) for total in totals]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +82,54 @@ def test_what_torch_refuses() -> None:
     for mode, image in itertools.product(MODES, [x[:, :0], x[:, :, :0], x[0, 0, 0]]):
         sides = (1, 2, 3, 1)[: 2 * min(image.ndim, 2)]
         assert_same(lambda: F.pad(image, sides, mode), lambda: torchs.pad(image, sides, mode), (mode, image.shape))
+
+
+VALUES = [0, -1, True, 300, -129, 1.5, 65519.0, 65520.0, 1e39, 2**63, 2**64, 10**400, -0.0, 1j, "a", None, [1]]
+VALUES += [float("inf"), float("nan"), torch.tensor(2.0), torch.tensor([1.0]), np.float32(2.5), np.array(2)]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "bool"]
+)
+def test_a_value_that_the_dtype_has_no_room_for(dtype: str) -> None:
+    x = torch.ones(2, 3).to(getattr(torch, dtype))
+    for value, side in itertools.product(VALUES, [(1, 1), (-1, 0)]):
+        where = (dtype, value, side)
+        assert_same(lambda: F.pad(x, side, value=value), lambda: torchs.pad(x, side, value=value), where)
+        if dtype != "bfloat16" and side == (1, 1) and not isinstance(value, torch.Tensor) and value != 2**63:
+            array = lambda: torch.from_numpy(F.pad(x.numpy(), side, value=value))  # noqa: E731
+            assert_same(array, lambda: torchs.pad(x, side, value=value), where)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_gradients_lie_in_memory_as_torchs_do(dims: int, mode: str) -> None:
+    channels_last = {2: torch.channels_last, 3: torch.channels_last_3d}.get(dims, torch.contiguous_format)
+    paddings = [(1, 2, 1, 0, 0, 1), (0,) * 6, (0, 0, 1, 1, 0, 0), (-1, 2, 0, 1, 1, -2), (-1, -1, -1, 0, 0, -1)]
+    count = 0
+    for dtype, shape, sides in itertools.product(
+        ["float32", "float16", "bfloat16", "complex64"], [(2, 3), (1, 3), (2, 1), (0, 3), (3,)], paddings
+    ):
+        x = torch.arange(210.0 * 6).reshape(6, 5, 6, 7)[: np.prod(shape, dtype=int)]
+        x = x.reshape(-1, *SIZES[3])[..., : SIZES[3][-1]].reshape(*shape, *SIZES[3])
+        for _ in range(3 - dims):
+            x = x[..., 0]
+        images = [x, x.transpose(-1, -2) if dims > 1 else x.flip(-1)]
+        if len(shape) == 2:
+            images.append(x.contiguous(memory_format=channels_last))
+        for image, grad_format in itertools.product(images, [torch.contiguous_format, channels_last]):
+            leaf = image.to(getattr(torch, dtype)).requires_grad_()
+
+            def gradient(module: Any) -> Any:
+                out = module.pad(leaf, sides[: 2 * dims], mode)
+                grad = (torch.arange(out.numel()) % 7).reshape(out.shape).to(out.dtype)
+                fits = out.ndim == dims + 2
+                return torch.autograd.grad(out, leaf, grad.contiguous(memory_format=grad_format) if fits else grad)
+
+            where = (dtype, shape, sides, image.stride(), grad_format)
+            assert_same(lambda: gradient(F), lambda: gradient(torchs), where)
+            count += 1
+    assert count == 560
 
 
 def test_gradients_and_independence() -> None:

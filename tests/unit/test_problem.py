@@ -82,6 +82,27 @@ def test_same_padding_puts_the_odd_cell_last():
     assert conv(padding=b"same").padding == conv(padding="same").padding == ((1, 1), (1, 1))
 
 
+@pytest.mark.parametrize(
+    ("word", "size", "kernel", "stride", "dilation", "pairs"),
+    [
+        ("same_upper", (5, 6), (3, 4), (1, 1), (1, 1), ((1, 1), (1, 2))),
+        ("same_lower", (5, 6), (3, 4), (1, 1), (1, 1), ((1, 1), (2, 1))),
+        ("same_upper", (5, 6), (3, 3), (2, 2), (1, 2), ((1, 1), (1, 2))),
+        ("same_lower", (5, 6), (3, 3), (2, 2), (1, 2), ((1, 1), (2, 1))),
+        ("same_upper", (5, 6), (1, 2), (3, 5), (4, 1), ((0, 0), (0, 1))),
+        ("same_lower", (5, 6), (1, 2), (3, 5), (4, 1), ((0, 0), (1, 0))),
+    ],
+)
+def test_same_by_size(word, size, kernel, stride, dilation, pairs):
+    operands = Operand((2, 4, *size)), Operand((6, 4, *kernel))
+    problem = conv(*operands, stride=stride, dilation=dilation, padding=word)
+    assert problem.padding == pairs
+    assert problem.output_size == tuple(-(-i // s) for i, s in zip(size, stride))
+    assert problem == conv(*operands, stride=stride, dilation=dilation, padding=pairs)
+    assert problem == conv(*operands, stride=stride, dilation=dilation, padding=[list(pair) for pair in pairs])
+    assert ConvProblem.parse(str(problem)) == problem
+
+
 def test_worked_examples_of_the_tutorials():
     assert ConvProblem(1, 12, 6, (9, 9), (3, 3), bias=True).parameters == 654
     assert ConvProblem(1, 12, 6, (9, 9), (3, 3), groups=3, bias=True).parameters == 222
@@ -273,6 +294,22 @@ RULES = [
     ({"padding": "same", "dilation": (1, 1, 1)}, "dilation cannot broadcast to 2 dimensions"),
     ({"padding": "same", "stride": 2}, "padding='same' is not supported for strided convolutions"),
     ({"padding": "same", "dilation": -1}, "negative padding is not supported"),
+    ({"padding": "same_left"}, "Invalid padding string: 'same_left'"),
+    ({"padding": "same_upper", "stride": (1, 0)}, "non-positive stride is not supported"),
+    ({"padding": "same_lower", "stride": (1, 1, 1)}, "stride cannot broadcast to 2 dimensions"),
+    ({"padding": "same_lower", "dilation": -1}, "dilation should be greater than zero"),
+    # padding by sides
+    ({"padding": ((1, -2), (0, 0))}, "negative padding is not supported, but got padding=((1, -2), (0, 0))"),
+    (
+        {"padding": ((1, 2), (0, 3)), "input": Operand((2, 3, 8, 9))},
+        "Given groups=1, weight of size [6, 4, 3, 3], expected input[2, 3, 8, 9] to have 4 channels, but got 3 "
+        "channels instead",
+    ),
+    (
+        {"padding": ((0, 0), (0, 2)), "weight": Operand((6, 4, 9, 12))},
+        "Calculated padded input size per channel: (8 x 11). Kernel size: (9 x 12). Kernel size can't be greater than "
+        "actual input size",
+    ),
 ]
 
 

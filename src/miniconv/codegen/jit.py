@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -88,6 +88,6 @@ def library(dtype: str, target: Target) -> Library:
     return _library(dtype, replace(target, l2_bytes=0))
 
 
-@lru_cache(maxsize=None)  # never dropped: compiled code must outlive every plan
+@cache  # never dropped: compiled code must outlive every plan
 def _library(dtype: str, target: Target) -> Library:
     return Library(dtype, target)

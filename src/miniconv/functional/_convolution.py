@@ -38,7 +38,7 @@ def conv1d(
         weight: (C_out, C_in / groups, K), of the input's dtype and kind.
         bias: (C_out,) or None.
         stride: one integer or a list of one.
-        padding: likewise, or ``"same"`` or ``"valid"``.
+        padding: likewise, or in the other forms of ``conv2d``.
         dilation: likewise.
         groups: C_in and C_out are split into so many independent convolutions.
 
@@ -76,7 +76,9 @@ def conv2d(
         bias: (C_out,) or None.
         stride: step of the window, one integer or (height, width).
         padding: zeros on both sides, one integer or (height, width); ``"valid"`` is none, ``"same"`` keeps the size
-            (the odd cell goes to the bottom and right; stride 1 only).
+            (the odd cell goes to the bottom and right; stride 1 only). Not in torch: ((top, bottom), (left, right));
+            ``"same_upper"`` and ``"same_lower"``, by which the output has ceil(input / stride) cells along each axis,
+            the odd cell at its end or at its beginning.
         dilation: distance between two taps, one integer or (height, width).
         groups: C_in and C_out are split into so many independent convolutions.
 
@@ -124,7 +126,7 @@ def conv3d(
         weight: (C_out, C_in / groups, K_d, K_h, K_w), of the input's dtype and kind.
         bias: (C_out,) or None.
         stride: one integer or three.
-        padding: likewise, or ``"same"`` or ``"valid"``.
+        padding: likewise, or in the other forms of ``conv2d``.
         dilation: likewise.
         groups: C_in and C_out are split into so many independent convolutions.
 
@@ -157,7 +159,7 @@ def conv_transpose1d(
         weight: (C_in, C_out / groups, K), of the input's dtype and kind.
         bias: (C_out,) or None.
         stride: distance between the windows of two neighbouring inputs, one integer or one for each axis.
-        padding: cells cut off on both sides of the output, likewise.
+        padding: cells cut off on both sides of the output, likewise; or, not in torch, ((top, bottom), (left, right)).
         output_padding: cells added on its high side, likewise; below the stride or the dilation.
         groups: C_in and C_out are split into so many independent convolutions.
         dilation: distance between two taps, as stride.
@@ -207,7 +209,7 @@ def conv_transpose2d(
         weight: (C_in, C_out / groups, K_h, K_w), of the input's dtype and kind.
         bias: (C_out,) or None.
         stride: distance between the windows of two neighbouring inputs, one integer or one for each axis.
-        padding: cells cut off on both sides of the output, likewise.
+        padding: cells cut off on both sides of the output, likewise; or, not in torch, ((top, bottom), (left, right)).
         output_padding: cells added on its high side, likewise; below the stride or the dilation.
         groups: C_in and C_out are split into so many independent convolutions.
         dilation: distance between two taps, as stride.
@@ -247,7 +249,7 @@ def conv_transpose3d(
         weight: (C_in, C_out / groups, K_d, K_h, K_w), of the input's dtype and kind.
         bias: (C_out,) or None.
         stride: distance between the windows of two neighbouring inputs, one integer or one for each axis.
-        padding: cells cut off on both sides of the output, likewise.
+        padding: cells cut off on both sides of the output, likewise; or, not in torch, ((top, bottom), (left, right)).
         output_padding: cells added on its high side, likewise; below the stride or the dilation.
         groups: C_in and C_out are split into so many independent convolutions.
         dilation: distance between two taps, as stride.
@@ -288,9 +290,14 @@ def _run(op: str, input: Array, weight: Array, bias: Array | None, options: dict
 def _stated(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
     """The problem; one that was stated before in plain integers is remembered, with its validation."""
     # types are checked because 1 == 1.0 == True: a float must not find what an integer left behind
-    if all(type(i) in (int, str) for value in options.values() for i in (value if type(value) is tuple else (value,))):
+    if all(map(_is_plain, options.values())):
         return _remembered(op, operands, tuple(options.items()))
     return _problem(op, operands, options)
+
+
+def _is_plain(option: Any) -> bool:
+    """Whether an option is an integer, a word, or tuples of them."""
+    return type(option) in (int, str) or (type(option) is tuple and all(map(_is_plain, option)))
 
 
 @lru_cache(maxsize=4096)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
-from miniconv.arrays import Array, dtype_name, is_tensor
+from miniconv.arrays import Array, dtype_name, is_tensor, namespace
 from miniconv.dtypes import DTYPES
 
 __all__ = [
@@ -16,13 +17,49 @@ __all__ = [
     "is_array",
     "is_traced",
     "not_implemented",
+    "overridable",
     "pair",
     "torch_function",
     "truth",
+    "under_autocast",
     "untraced",
 ]
 
 Result = TypeVar("Result")
+
+
+_WIDENED_BY_AUTOCAST = {
+    "avg_pool3d",
+    "max_pool3d",
+    "reflect1d",
+    "reflect2d",
+    "replicate1d",
+    "replicate2d",
+    "replicate3d",
+}
+"""Its list is uneven: neither a reflection in three dimensions nor a maximum with its places is in it."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def overridable(function: Function) -> Function:
+    """``function``, handed as a whole to a subclass of tensor, a mode or torch.fx, as torch.overrides says."""
+
+    @wraps(function)
+    def handed(input: Array, *args: Any, **kwargs: Any) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.overrides.has_torch_function([input]):
+            return torch.overrides.handle_torch_function(handed, [input], input, *args, **kwargs)
+        return function(input, *args, **kwargs)
+
+    return handed  # type: ignore[return-value]  # it has the signature of what it wraps
+
+
+def under_autocast(op: str, input: Array) -> Array:
+    """``input``, in float32 where torch's autocast on the CPU runs ``op`` so."""
+    if not is_tensor(input) or op not in _WIDENED_BY_AUTOCAST or dtype_name(input) not in ("float16", "bfloat16"):
+        return input
+    return input.float() if input.is_cpu and namespace(input).is_autocast_enabled("cpu") else input
 
 
 def is_array(x: Any) -> bool:
@@ -74,7 +111,7 @@ def truth(op: str, name: str, value: Any, position: int) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    return not isinstance(value, bool) and (isinstance(value, int) or hasattr(value, "__index__"))
 
 
 def not_implemented(op: str, x: Array) -> NotImplementedError:

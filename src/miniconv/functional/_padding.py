@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from miniconv.arrays import Array, describe, is_tensor, laid_out, namespace
+from miniconv.arrays import Array, describe, is_tensor, laid_out, namespace, permute
 from miniconv.arrays import pad as constant_pad
-from miniconv.functional._operands import integers, is_array, torch_function
+from miniconv.functional._operands import integers, is_array, overridable, torch_function, under_autocast
+from miniconv.rules import type_name
 
 __all__ = ["pad"]
 
+_C_NAMES: Mapping[str, str] = {
+    "uint8": "uint8_t",
+    "int8": "int8_t",
+    "int16": "int16_t",
+    "int32": "int",
+    "int64": "int64_t",
+    "float16": "c10::Half",
+    "float32": "float",
+    "complex64": "c10::complex<float>",
+}
+"""What torch calls a dtype that has no room for a number; float64 and complex128 have room for every one."""
 
+
+@overridable
 def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = None) -> Array:
     r"""Cells around an input; `torch.nn.functional.pad`, from scratch.
 
@@ -28,14 +43,14 @@ def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = No
             others; NumPy array or tensor.
         pad: low and high side of the last axis, then of the last but one, and so on; negative counts crop.
         mode: ``constant``, ``reflect``, ``replicate`` or ``circular``.
-        value: of the constant cells; None stands for 0.
+        value: of the constant cells, a float64 whatever the dtype; None stands for 0.
 
     Returns:
         The padded input, a copy, of its dtype and kind; channels_last if it is, but contiguous for ``circular``.
 
     Raises:
         TypeError: an argument has the wrong type.
-        RuntimeError: a size rule is broken; torch's text where torch has one.
+        RuntimeError: a size rule is broken, or the dtype has no room for ``value``; torch's text where it has one.
         NotImplementedError: the mode is unknown, or does not fit the number of axes.
 
     Numerics:
@@ -63,14 +78,15 @@ def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = No
     if value:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     _check_mode(input, pairs, mode)
-    out = input
+    input = under_autocast(f"{mode}{len(pairs)}d", input)
+    memory_format = "contiguous" if mode == "circular" else _memory_format(input)
+    # along the axes as memory runs, so that a gradient comes back in the layout of the input, as torch's does
+    order = [0, *range(2, input.ndim), 1] if memory_format == "channels_last" else list(range(input.ndim))
+    out = permute(input, order)
     for axis, (low, high) in enumerate(pairs, input.ndim - len(pairs)):
-        at = _sources(input.shape[axis], low, high, mode)
-        if is_tensor(out):
-            out = out.index_select(axis, namespace(out).asarray(at, device=out.device))
-        else:
-            out = np.take(out, at, axis)
-    return laid_out(out, "contiguous" if mode == "circular" else _memory_format(input))
+        at = _sources(input, axis, low, high, mode)
+        out = out.index_select(order.index(axis), at) if is_tensor(out) else out.take(at, order.index(axis))
+    return laid_out(permute(out, [order.index(axis) for axis in range(input.ndim)]), memory_format)
 
 
 def _sides(pad: Any) -> tuple[int, ...]:
@@ -81,8 +97,7 @@ def _sides(pad: Any) -> tuple[int, ...]:
 
 def _constant(x: Array, pairs: Sequence[tuple[int, int]], value: Any) -> Array:
     """Crop what is negative, then surround."""
-    if isinstance(value, (str, complex)):
-        raise TypeError(f"pad(): argument 'value' (position 4) must be float, not {type(value).__name__}")
+    value = _as_float(x, value)
     lead = x.ndim - len(pairs)
     size = x.shape[lead:]
     if any(i + min(low, 0) + min(high, 0) < 0 for i, (low, high) in zip(size, pairs)):
@@ -92,6 +107,24 @@ def _constant(x: Array, pairs: Sequence[tuple[int, int]], value: Any) -> Array:
     if not any(low > 0 or high > 0 for low, high in pairs):
         return kept.clone() if is_tensor(x) else kept.copy()  # never a view of the input
     return laid_out(constant_pad(kept, [(max(low, 0), max(high, 0)) for low, high in pairs], value), _memory_format(x))
+
+
+def _as_float(x: Array, value: Any) -> float:
+    """``value`` as torch reads it, a float64 for every dtype; for an array, torch's error where the dtype has no room.
+
+    A tensor's own functions know that rule.
+    """
+    scalar = isinstance(value, np.generic) or (is_tensor(value) and value.ndim == 0 and not value.requires_grad)
+    if not (scalar or isinstance(value, (int, float))) or isinstance(value, np.complexfloating):
+        raise TypeError(f"pad(): argument 'value' (position 4) must be float, not {type_name(value)}")
+    number = float(value)
+    name = str(x.dtype)
+    if not is_tensor(x) and name in _C_NAMES:
+        whole = x.dtype.kind in "iu"
+        limits = np.iinfo(x.dtype) if whole else np.finfo(x.dtype)
+        if not float(limits.min) <= number <= float(limits.max) and (whole or math.isfinite(number)):
+            raise RuntimeError(f"value cannot be converted to type {_C_NAMES[name]} without overflow")
+    return number
 
 
 def _memory_format(x: Array) -> str:
@@ -127,9 +160,11 @@ def _check_mode(x: Array, pairs: Sequence[tuple[int, int]], mode: str) -> None:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
 
 
-def _sources(size: int, low: int, high: int, mode: str) -> np.ndarray:
+def _sources(x: Array, axis: int, low: int, high: int, mode: str) -> Array:
     """For each cell of the output along an axis, the cell of the input that it copies."""
-    at = np.arange(-low, size + high)
+    size = x.shape[axis]
+    device = {"device": x.device} if is_tensor(x) else {}
+    at = namespace(x).arange(-low, size + high, **device)
     if mode == "replicate":
         return at.clip(0, max(size - 1, 0))
     if mode == "reflect":

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from miniconv.arrays import Array
+from miniconv.functional._operands import overridable
 from miniconv.functional._pooling_core import average, maximum
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
 
+@overridable
 def max_pool1d(
     input: Array,
     kernel_size: Any,
@@ -31,6 +33,7 @@ def max_pool1d(
     return maximum("max_pool1d", input, options, return_indices)
 
 
+@overridable
 def max_pool2d(
     input: Array,
     kernel_size: Any,
@@ -78,6 +81,7 @@ def max_pool2d(
     return maximum("max_pool2d", input, options, return_indices)
 
 
+@overridable
 def max_pool3d(
     input: Array,
     kernel_size: Any,
@@ -99,6 +103,7 @@ def max_pool3d(
     return maximum("max_pool3d", input, options, return_indices)
 
 
+@overridable
 def avg_pool1d(
     input: Array,
     kernel_size: Any,
@@ -118,6 +123,7 @@ def avg_pool1d(
     return average("avg_pool1d", input, (kernel_size, stride, padding, 1, ceil_mode), count_include_pad, None)
 
 
+@overridable
 def avg_pool2d(
     input: Array,
     kernel_size: Any,
@@ -164,6 +170,7 @@ def avg_pool2d(
     return average("avg_pool2d", input, options, count_include_pad, divisor_override)
 
 
+@overridable
 def avg_pool3d(
     input: Array,
     kernel_size: Any,

@@ -19,6 +19,7 @@ from miniconv.functional._operands import (
     not_implemented,
     torch_function,
     truth,
+    under_autocast,
 )
 from miniconv.functional._pooling_rules import Window
 
@@ -29,6 +30,7 @@ def maximum(op: str, input: Array, options: Sequence[Any], return_indices: bool)
     """The largest number of each window, and on demand where it stood."""
     if not is_array(input):
         return torch_function(op, input)(input, *options, return_indices=return_indices)
+    input = input if return_indices else under_autocast(op, input)
     x, window = rules.stated(op, input, options, indexed=return_indices)
     if not rules.is_real(input):
         raise not_implemented(rules.kernel_name(op, return_indices), input)
@@ -88,6 +90,7 @@ def average(op: str, input: Array, options: Sequence[Any], count_include_pad: bo
         return torch_function(op, input)(input, kernel_size, stride, padding, ceil_mode, count_include_pad, **extra)
     if divisor is not None and (isinstance(divisor, bool) or not hasattr(divisor, "__index__")):
         raise TypeError(f"{op}(): argument 'divisor_override' (position 7) must be int, not {type(divisor).__name__}")
+    input = under_autocast(op, input)
     x, window = rules.stated(op, input, options, divisor=divisor)
     count_include_pad = truth(op, "count_include_pad", count_include_pad, 6)
     if not rules.is_real(input):

@@ -9,11 +9,12 @@ from typing import Any
 
 from miniconv.arrays import Array, cast, dtype_name, laid_out, permute, tap, widened, windows, zeros
 from miniconv.arrays import pad as constant_pad
-from miniconv.functional._operands import is_array, pair, torch_function
+from miniconv.functional._operands import is_array, overridable, pair, torch_function
 
 __all__ = ["fold", "unfold"]
 
 
+@overridable
 def unfold(input: Array, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Array:
     r"""Every window of an image as one column; `torch.nn.functional.unfold`, from scratch.
 
@@ -74,6 +75,7 @@ def unfold(input: Array, kernel_size: Any, dilation: Any = 1, padding: Any = 0, 
     return columns if len(shape) == 4 else columns[0]
 
 
+@overridable
 def fold(
     input: Array, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Array:

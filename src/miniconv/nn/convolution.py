@@ -15,6 +15,7 @@ import torch
 from torch.nn.modules.conv import _ConvNd
 
 from miniconv import functional as F
+from miniconv.padding_forms import SAME_WORDS, padding_by_sides, same_by_size
 
 __all__ = [
     "Conv1d",
@@ -28,6 +29,7 @@ __all__ = [
 
 PADDING_MODES = {"zeros", "reflect", "replicate", "circular"}
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+Padding = str | int | tuple[int, ...] | tuple[tuple[int, int], ...]
 
 
 class NotScriptable:
@@ -57,6 +59,8 @@ class _Layer(NotScriptable, _ConvNd):
             setattr(self, name, options[name])
         for name in ("kernel_size", "stride", "padding", "dilation", "output_padding"):
             value = options.get(name, 0)
+            if name == "padding":
+                value = padding_by_sides(type(self).__name__, value, dims) or value
             setattr(self, name, value if name == "padding" and isinstance(value, str) else _per_axis(value, dims))
         self.transposed = self.op.startswith("conv_transpose")
         self._check_arguments()
@@ -80,17 +84,22 @@ class _Layer(NotScriptable, _ConvNd):
         if self.out_channels % self.groups:
             raise ValueError("out_channels must be divisible by groups")
         if isinstance(self.padding, str):
-            if self.padding not in ("same", "valid"):
+            if self.padding not in ("same", "valid", *(() if self.transposed else SAME_WORDS)):
                 raise ValueError(f"Invalid padding string {self.padding!r}, should be one of { {'same', 'valid'} }")
             if self.padding == "same" and any(s != 1 for s in self.stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if self.padding_mode not in PADDING_MODES:
             raise ValueError(f"padding_mode must be one of {PADDING_MODES}, but got padding_mode='{self.padding_mode}'")
 
-    def _border(self) -> list[int] | tuple[int, ...]:
-        """The padding in the order of F.pad: last axis first, low and high; a list for text, as in torch."""
+    def _border(self) -> list[int] | tuple[int, ...] | None:
+        """The padding in the order of F.pad: last axis first, low and high; a list for text, as in torch.
+
+        None where it takes the size of an input to say.
+        """
+        if self.padding in SAME_WORDS:
+            return None
         if not isinstance(self.padding, str):
-            return tuple(p for p in reversed(self.padding) for _ in range(2))
+            return tuple(side for p in reversed(self.padding) for side in (p if isinstance(p, tuple) else (p, p)))
         totals = [d * (k - 1) if self.padding == "same" else 0 for d, k in zip(self.dilation, self.kernel_size)]
         return [side for total in reversed(totals) for side in (total // 2, total - total // 2)]
 
@@ -135,7 +144,7 @@ class _Ordinary(_Layer):
         out_channels: int,
         kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] = 1,
-        padding: str | int | tuple[int, ...] = 0,
+        padding: Padding = 0,
         dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool | None = True,
@@ -163,8 +172,12 @@ class _Ordinary(_Layer):
         """The convolution itself, with any weight: torch's point of override."""
         padding = self.padding
         if self.padding_mode != "zeros":
-            # torch's own: the gradient of miniconv's pad does not yet come back in every layout that torch's has
-            input = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            border = self._reversed_padding_repeated_twice
+            if border is None:
+                size = input.shape[-len(self.stride) :]
+                pairs = same_by_size(padding, size, self.kernel_size, self.stride, self.dilation)
+                border = [side for pair in reversed(pairs) for side in pair]
+            input = F.pad(input, border, mode=self.padding_mode)
             padding = (0,) * len(self.stride)
         function = getattr(F, self.op)
         output: torch.Tensor = function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
@@ -180,7 +193,7 @@ class _Transposed(_Layer):
         out_channels: int,
         kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] = 1,
-        padding: int | tuple[int, ...] = 0,
+        padding: int | tuple[int, ...] | tuple[tuple[int, int], ...] = 0,
         output_padding: int | tuple[int, ...] = 0,
         groups: int = 1,
         bias: bool | None = True,
@@ -232,10 +245,11 @@ class _Transposed(_Layer):
                 f"ConvTranspose{dims}D: for {input.dim()}D input, output_size must have {dims} or {front + dims} "
                 f"elements (got {len(wanted)})"
             )
-        padding: tuple[Any, ...] = tuple(self.padding)  # never text here, which torch's annotation allows
+        padding: Any = self.padding  # never text here, which torch's annotation allows
+        cut = [p if isinstance(p, tuple) else (p, p) for p in padding]
         smallest = [
-            (i - 1) * s - 2 * p + d * (k - 1) + 1
-            for i, s, p, d, k in zip(input.shape[front:], self.stride, padding, self.dilation, self.kernel_size)
+            (i - 1) * s - low - high + d * (k - 1) + 1
+            for i, s, (low, high), d, k in zip(input.shape[front:], self.stride, cut, self.dilation, self.kernel_size)
         ]
         largest = [size + s - 1 for size, s in zip(smallest, self.stride)]
         if not all(low <= size <= high for low, size, high in zip(smallest, wanted, largest)):
@@ -267,7 +281,8 @@ class Conv2d(_Ordinary, torch.nn.Conv2d):
         out_channels: C_out.
         kernel_size: one integer or (height, width).
         stride, dilation: likewise.
-        padding: likewise, on both sides, or ``"same"`` or ``"valid"``.
+        padding: likewise, on both sides, or ``"same"`` or ``"valid"``; or, not in torch, ((top, bottom), (left,
+            right)), ``"same_upper"`` or ``"same_lower"``, with every padding mode.
         groups: both channel counts must divide by it.
         bias: whether each output channel has a number of its own; None counts as False.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
@@ -327,7 +342,8 @@ class ConvTranspose2d(_Transposed, torch.nn.ConvTranspose2d):
         in_channels: C_in.
         out_channels: C_out.
         kernel_size: one integer or (height, width).
-        stride, padding, output_padding, dilation: likewise; see ``miniconv.functional.conv_transpose2d``.
+        stride, padding, output_padding, dilation: likewise; see ``miniconv.functional.conv_transpose2d``, which also
+            cuts by sides.
         groups: both channel counts must divide by it.
         bias: whether each output channel has a number of its own; None counts as False.
         padding_mode: ``"zeros"``; torch has no other here.

@@ -17,6 +17,7 @@ from miniconv.nn.convolution import (
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
+    Padding,
     PaddingMode,
 )
 
@@ -47,7 +48,7 @@ class _LazyOrdinary(_LazyConvXdMixin):
         out_channels: int,
         kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] = 1,
-        padding: str | int | tuple[int, ...] = 0,
+        padding: Padding = 0,
         dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool | None = True,
@@ -70,7 +71,7 @@ class _LazyTransposed(_LazyConvXdMixin):
         out_channels: int,
         kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] = 1,
-        padding: int | tuple[int, ...] = 0,
+        padding: int | tuple[int, ...] | tuple[tuple[int, int], ...] = 0,
         output_padding: int | tuple[int, ...] = 0,
         groups: int = 1,
         bias: bool | None = True,
