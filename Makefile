@@ -6,11 +6,12 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo test coverage lint format doctest docs clean
+.PHONY: help demo test test-full coverage lint format doctest docs clean
 
 help:
 	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
-	@echo "make test      all tests"
+	@echo "make test      all tests but those of test-full"
+	@echo "make test-full the full products of the parity suite: every dtype and layout of conv1d, conv3d, transposed"
 	@echo "make coverage  all tests, and which lines and branches they reach"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make format    what ruff can put right by itself"
@@ -31,6 +32,10 @@ demo: $(READY)
 # One BLAS thread a worker: two workers with two threads each only get in one another's way.
 test: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# What make test samples: too long for CI.
+test-full: $(READY)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m full
 
 coverage: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
