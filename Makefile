@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 
-.PHONY: help demo test coverage bench lint format doctest docs clean
+.PHONY: help demo test test-full coverage bench lint format doctest docs clean
 
 help:
 	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
-	@echo "make test      all tests"
+	@echo "make test      all tests but those of test-full"
+	@echo "make test-full the full products of the parity suite: every dtype and layout of conv1d, conv3d, transposed"
 	@echo "make coverage  all tests, and which lines and branches they reach"
 	@echo "make bench     every layer of published networks, timed beside torch and other engines (ARGS='--threads 2')"
 	@echo "make lint      ruff, mypy --strict, import-linter"
@@ -33,6 +34,10 @@ demo: $(READY)
 # One BLAS thread a worker: two workers with two threads each only get in one another's way.
 test: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# What make test samples: too long for CI.
+test-full: $(READY)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m full
 
 coverage: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term

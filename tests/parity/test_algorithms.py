@@ -54,6 +54,6 @@ def test_an_algorithm_keeps_its_bound(name):
 
 def test_the_direct_bound_is_too_tight_for_winograd():
     name = "winograd_f4"
-    held_to_direct = Target(target(name).conv2d, gradients=False, layout=False)
+    held_to_direct = Target(target(name).function, gradients=False, layout=False)
     report = run([case for case in cases(name) if case.dtype == "float32" and case.data == "random"], held_to_direct)
     assert report.counts["WRONG_VALUE"]

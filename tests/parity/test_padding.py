@@ -20,25 +20,15 @@ from miniconv import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and same.py is no test
 from same import assert_same
+from window_checks import MODES, pads_every_pair_of_sides, pads_values
 
 torchs = torch.nn.functional
-MODES = ["constant", "reflect", "replicate", "circular"]
-SIDES = [(0, 0), (1, 2), (3, 0), (-1, 2), (2, -1), (-1, -2), (4, 4)]
-SIZES = {1: (9,), 2: (5, 7), 3: (5, 6, 7)}
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_every_pair_of_sides_and_layout(mode: str, dims: int) -> None:
-    x = torch.arange(6.0 * np.prod(SIZES[dims])).reshape(2, 3, *SIZES[dims])
-    images = [x, x[0], x[:0], x[:1, :1]]
-    if dims > 1:
-        images.append(x.transpose(-1, -2))
-        images.append(x.contiguous(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[dims]))
-    for pairs in itertools.product(SIDES, repeat=min(dims, 2)):
-        sides = [side for pair in pairs for side in pair] + [1, 0] * (dims == 3)
-        for image in images:
-            assert_same(lambda: F.pad(image, sides, mode), lambda: torchs.pad(image, sides, mode), (sides, image.shape))
+    pads_every_pair_of_sides(F.pad, mode, dims)
 
 
 def test_dtypes_and_values() -> None:
@@ -46,12 +36,7 @@ def test_dtypes_and_values() -> None:
     for dtype, mode in itertools.product(kinds, MODES):
         x = torch.arange(120).reshape(2, 3, 4, 5).to(getattr(torch, dtype))
         assert_same(lambda: F.pad(x, (1, 2, 3, -1), mode), lambda: torchs.pad(x, (1, 2, 3, -1), mode), (dtype, mode))
-    x = torch.ones(2, 3, 4, 5)
-    for mode, value in itertools.product(MODES, [None, 0.0, 1.5, "a", 1j]):
-        if mode == "constant" or not isinstance(value, (str, complex)):
-            assert_same(
-                lambda: F.pad(x, (1, 1, 1, 1), mode, value), lambda: torchs.pad(x, (1, 1, 1, 1), mode, value), mode
-            )
+    pads_values(F.pad)
 
 
 def test_what_torch_refuses() -> None:

@@ -27,19 +27,10 @@ from miniconv.parity.bounds import gamma
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and same.py is no test
 from same import assert_same, outcome, refused
+from window_checks import FLOATS, SIZES, average_in_every_geometry, average_is_right, maximum_in_every_geometry, whole
 
 torchs = torch.nn.functional
-SIZES = {1: (9,), 2: (7, 9), 3: (5, 7, 6)}
-KERNELS = {1: [1, 2, 3], 2: [1, 3, (2, 3), (3, 1)], 3: [2, (1, 3, 2)]}
-STRIDES = {1: [None, 1, 4], 2: [None, 1, (3, 2)], 3: [None, (2, 1, 4)]}
-PADDINGS = {1: [0, 1], 2: [0, 1, (1, 0)], 3: [0, (0, 1, 1)]}
-DILATIONS = {1: [1, 2, 3], 2: [1, (2, 1), 3], 3: [1, (1, 2, 3)]}
-FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
-
-
-def whole(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randint(-9, 10, shape, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
 def both(name: str):
@@ -68,15 +59,7 @@ def layouts(x: torch.Tensor) -> list[torch.Tensor]:
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("indices", [False, True])
 def test_maximum_in_every_geometry(dims: int, indices: bool) -> None:
-    mine, other = both(f"max_pool{dims}d")
-    x = whole(2, 3, *SIZES[dims])
-    x[1, 2] = math.nan
-    x[0, 1, ..., 3] = math.nan
-    x[0, 0, ..., :4] = -math.inf
-    small = whole(2, 3, *([2] * dims))
-    for geometry in itertools.product(KERNELS[dims], STRIDES[dims], PADDINGS[dims], DILATIONS[dims], [False, True]):
-        for image in (x, x[0], small):
-            assert_same(lambda: mine(image, *geometry, indices), lambda: other(image, *geometry, indices), geometry)
+    maximum_in_every_geometry(getattr(F, f"max_pool{dims}d"), dims, indices)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -109,36 +92,11 @@ def test_maximum_in_every_dtype_and_layout(dims: int) -> None:
         assert_same(lambda: mine(recorded, 2).detach(), lambda: other(recorded, 2).detach(), dims)
 
 
-def average_is_right(x: torch.Tensor, dims: int, arguments: tuple, got: torch.Tensor, expected: torch.Tensor) -> None:
-    """Whether an average is within its bound of torch's in float64; and of torch's own, within twice it."""
-    count = math.prod(arguments[0] if isinstance(arguments[0], tuple) else [arguments[0]] * dims)
-    pool = getattr(torchs, f"avg_pool{dims}d")
-    exact, magnitude = pool(x.double(), *arguments), pool(x.double().abs(), *arguments).abs()
-    u = torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps / 2
-    bound = gamma(count + 2, u) * magnitude
-    if x.dtype in (torch.float16, torch.bfloat16):
-        bound = bound + (exact.abs() + bound) * torch.finfo(x.dtype).eps / 2 + torch.finfo(x.dtype).smallest_normal
-    assert (got.shape, got.dtype, got.stride()) == (expected.shape, expected.dtype, expected.stride()), arguments
-    assert ((got.double() - exact).abs() <= bound).all(), arguments
-
-
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_average_in_every_geometry_dtype_and_layout(dims: int) -> None:
     mine, other = both(f"avg_pool{dims}d")
-    divisors = [()] if dims == 1 else [(None,), (3,), (-2,)]
-    options = list(itertools.product(KERNELS[dims], STRIDES[dims], PADDINGS[dims], [False, True], [False, True]))
+    average_in_every_geometry(mine, dims)
     x = torch.randn(2, 3, *SIZES[dims], generator=torch.Generator().manual_seed(3))
-    for option, divisor in itertools.product(options, divisors):
-        arguments = (*option, *divisor)
-        expected = outcome(lambda: other(x, *arguments))
-        if refused(expected):
-            assert outcome(lambda: mine(x, *arguments)) == expected, arguments
-            continue
-        for dtype in FLOATS:
-            y = x.to(dtype)
-            average_is_right(y, dims, arguments, mine(y, *arguments), expected[0].to(dtype))
-        y = whole(2, 3, *SIZES[dims], dtype=torch.int64)
-        assert_same(lambda: mine(y, *arguments), lambda: other(y, *arguments), arguments)
     for y in layouts(x):
         average_is_right(y, dims, (2,), mine(y, 2), other(y, 2))
     for dtype in (torch.bool, torch.complex64):

@@ -10,7 +10,6 @@ the grid.
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
 import sys
 from pathlib import Path
@@ -23,26 +22,14 @@ from miniconv import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and same.py is no test
 from same import assert_same, outcome, refused
+from window_checks import fold_in_every_geometry, unfold_in_every_geometry, whole
 
 torchs = torch.nn.functional
-KERNELS, DILATIONS, PADDINGS, STRIDES = [1, 3, (2, 3), (3, 1)], [1, (2, 1), (1, 3)], [0, 1, (2, 0)], [1, (2, 3), 3]
-GEOMETRIES = list(itertools.product(KERNELS, DILATIONS, PADDINGS, STRIDES))
-IMAGES = [(2, 3, 7, 9), (3, 7, 9), (0, 3, 7, 9), (1, 1, 7, 9), (2, 3, 2, 9)]
 
 
-def whole(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randint(-9, 10, shape, generator=torch.Generator().manual_seed(1)).to(dtype)
-
-
-@pytest.mark.parametrize("shape", IMAGES)
-def test_unfold_and_fold_in_every_geometry(shape: tuple[int, ...]) -> None:
-    x = whole(*shape)
-    for geometry in GEOMETRIES:
-        assert_same(lambda: F.unfold(x, *geometry), lambda: torchs.unfold(x, *geometry), geometry)
-        columns = outcome(lambda: torchs.unfold(x, *geometry))
-        if not refused(columns):
-            y, size = whole(*columns[0].shape), shape[-2:]
-            assert_same(lambda: F.fold(y, size, *geometry), lambda: torchs.fold(y, size, *geometry), geometry)
+def test_unfold_and_fold_in_every_geometry() -> None:
+    unfold_in_every_geometry(F.unfold)
+    fold_in_every_geometry(F.fold)
 
 
 DTYPES = ["bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"]

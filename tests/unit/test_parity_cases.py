@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
 
-from miniconv.parity.cases import DTYPES, LAYOUTS, PADDING_MODES, Case
-from miniconv.parity.grids import AXES, GRIDS, counts, full_grid, geometries, listed, short_grid
+from miniconv.parity.axes import AXES
+from miniconv.parity.cases import DTYPES, LAYOUTS, OPS, PADDING_MODES, Case
+from miniconv.parity.grids import GRIDS, counts, full_grid, geometries, listed, short_grid
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,8 @@ def everything() -> list[Case]:
 
 
 def test_text_round_trips(everything):
-    for case in everything[::37] + listed("errors.txt") + listed("regressions.txt"):
+    family = [case for op in OPS for case in geometries(op)[::37] + listed("errors.txt", op)]
+    for case in everything[::37] + family + listed("regressions.txt"):
         assert Case.parse(str(case)) == case
 
 
@@ -50,14 +53,17 @@ def test_what_follows_from_a_case():
     assert Case.parse("conv2d c3 o6 i7x9 k3x2 p4x4 g3").axes["padding"] == "larger"
 
 
-def test_the_geometry_is_the_full_product():
-    points = {tuple(case.axes[name] for name in AXES) for case in geometries()}
-    assert len(points) == len(geometries()) == 7200
+@pytest.mark.parametrize("op", OPS)
+def test_the_geometry_is_the_full_product(op):
+    points = {tuple(case.axes[name] for name in AXES[op]) for case in geometries(op)}
+    assert len(points) == len(geometries(op)) == math.prod(map(len, AXES[op].values()))
+    assert {case.op for case in geometries(op)} == {op}
 
 
-def test_spatial_values_differ_per_axis():
-    for case in geometries():
-        assert case.input_size[0] != case.input_size[1]
+@pytest.mark.parametrize("op", OPS)
+def test_spatial_values_differ_per_axis(op):
+    for case in geometries(op):
+        assert len(set(case.input_size)) == len(case.input_size)
         assert case.in_channels != case.out_channels or case.axes["groups"] == "depthwise"
 
 
@@ -87,6 +93,32 @@ def test_every_pair_of_values_meets(everything, cases):
     for (one, other), found in seen.items():
         wanted = set(itertools.product(values[one], values[other])) - never.get((one, other), set())
         assert not wanted - set(found), (one, other, wanted - set(found))
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op != "conv2d"])
+def test_every_pair_of_values_meets_in_the_family(op):
+    cases = full_grid(op)
+    values = {name: [value for value, n in found.items() if n > 300] for name, found in counts(cases).items()}
+    missing = Counter()
+    pairs = (itertools.combinations(case.axes.items(), 2) for case in cases)
+    seen = {(one, a, other, b) for of_case in pairs for (one, a), (other, b) in of_case}
+    for one, other in itertools.combinations(values, 2):
+        missing[one, other] += sum(
+            (one, a, other, b) not in seen for a, b in itertools.product(values[one], values[other])
+        )
+    # integers have no specials, and a border's mode goes with no special number
+    assert set(+missing) <= {("dtype", "data"), ("padding_mode", "data")}
+
+
+def test_what_follows_from_a_transposed_case():
+    case = Case.parse("conv_transpose2d n3 c4 o6 i4x5 k3x2 s2x3 p1x0 d1x2 op1x2 g2")
+    assert case.output_shape == (3, 6, 8, 17)
+    assert case.weight_shape == (4, 3, 3, 2)
+    assert not case.must_be_refused
+    assert Case.parse("conv_transpose2d n3 c4 o6 i4x5 k3x2 op1x0").must_be_refused
+    assert not Case.parse("conv_transpose2d n3 c4 o6 i4x5 k3x2 d2x1 op1x0").must_be_refused
+    assert Case.parse("conv_transpose2d n3 c4 o6 i4x5 k3x2 p3x0").must_be_refused
+    assert (case.axes["op"], case.axes["output_padding"]) == ("conv_transpose2d", "1x2")
 
 
 def test_cases_need_no_torch():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miniconv.parity.cases import Case
+from miniconv.parity.cases import OPS, Case
 from miniconv.parity.data import EXACT_SUM, SPECIALS, arguments, draw, literal
 from miniconv.parity.grids import geometries, geometry
 from miniconv.parity.oracle import Oracle
@@ -15,7 +15,7 @@ from miniconv.parity.oracle import Oracle
 def test_integers_are_exact_in_every_order(dtype):
     limit = 65504 if dtype in ("float16", "complex32") else EXACT_SUM
     significant = {"float16": 11, "complex32": 11, "bfloat16": 8}.get(dtype, 24)
-    for case in geometry(dtype)[::31]:
+    for case in [case for op in OPS for case in geometry(dtype, op)[::31]]:
         if min(case.output_size) < 1:
             continue
         values = draw(case)
@@ -70,7 +70,8 @@ def test_arguments():
         literal("int8(2")
 
 
-def test_every_legal_geometry_has_an_output_that_tests_something():
-    for case in geometries()[::7]:
+@pytest.mark.parametrize("op", OPS)
+def test_every_legal_geometry_has_an_output_that_tests_something(op):
+    for case in geometries(op)[::7]:
         if case.batch != 0 and min(case.output_size) > 0:
             assert Oracle(case, draw(case)).output().high.any(), case

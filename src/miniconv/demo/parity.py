@@ -1,22 +1,27 @@
-"""Step 1: the parity suite's short grid, judged against the torch that is installed."""
+"""Step 1: the parity suite's short grids of all six convolutions, judged against the torch that is installed."""
 
 from __future__ import annotations
 
-from miniconv import functional as F
+import itertools
+
 from miniconv.demo import Figure
 from miniconv.demo.progress import progress
 from miniconv.parity import run as run_parity
 from miniconv.parity import short_grid
+from miniconv.parity.cases import OPS
 
 __all__ = ["run"]
 
 
 def run(cases: int | None = None) -> list[Figure]:
-    """Judge ``miniconv.functional.conv2d`` on the short grid, or on its first ``cases`` cases."""
+    """Judge ``miniconv.functional`` on 500 cases of each operator, or on the first ``cases`` of all of them."""
     import torch
 
+    of_each = [short_grid(500, op) for op in OPS]
+    todo = [case for one_of_each in itertools.zip_longest(*of_each) for case in one_of_each if case is not None]
+
     with progress("forward and gradients", "cases") as report_progress:
-        report = run_parity(short_grid()[:cases], target=F.conv2d, progress=report_progress)
+        report = run_parity(todo[:cases], progress=report_progress)
     for failure in report.failures[:3]:
         print(failure)
     return [

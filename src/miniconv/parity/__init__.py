@@ -4,11 +4,12 @@
 >>> Case.parse("conv2d n3 c4 o6 i7x9 k3x2 s2x3 bias").output_shape
 (3, 6, 3, 3)
 
-``run(short_grid(), target=...)`` judges a function with the signature of ``torch.nn.functional.conv2d``; the report
-counts cases that are equal, within the bound of rounding, known to differ, and wrong. Reading the files: ``cases``
-(one call as one line of text), ``data`` (its numbers), ``operands`` (their place in memory), ``grids`` (which cases),
-``oracle`` (the exact result), ``bounds`` (how far a right result may be from it), ``verdict``, ``divergences`` (what
-torch itself gets wrong), ``targets`` (what is judged), ``runner``.
+``run(short_grid(), target=...)`` judges a function with the signature of ``torch.nn.functional.conv2d``, and
+``run(short_grid(op="conv_transpose1d"), target=...)`` one of another convolution; the report counts cases that are
+equal, within the bound of rounding, known to differ, and wrong. Reading the files: ``cases`` and ``case_text`` (one
+call as one line of text), ``axes`` (each operator's geometry), ``data`` (its numbers), ``operands`` (their place in
+memory), ``grids`` (which cases), ``oracle`` and ``tables`` (the exact result), ``bounds`` (how far a right result may
+be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged), ``runner``.
 """
 
 from __future__ import annotations

@@ -7,34 +7,30 @@ border's mode, and arguments that must be refused. So a case may be illegal, and
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-__all__ = ["DATA", "DTYPES", "LAYOUTS", "PADDING_MODES", "Case"]
+from miniconv.parity.case_text import (
+    COMPLEX_DTYPES,
+    DATA,
+    DTYPES,
+    FLOAT_DTYPES,
+    INTEGER_DTYPES,
+    LAYOUTS,
+    OPS,
+    PADDING_MODES,
+    ints,
+    parse_fields,
+    write,
+)
 
-INTEGER_DTYPES = ("uint8", "int8", "int16", "int32", "int64")
-FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
-COMPLEX_DTYPES = ("complex32", "complex64", "complex128")
-DTYPES = (*INTEGER_DTYPES, *FLOAT_DTYPES, *COMPLEX_DTYPES)
-"""Every dtype that `torch.nn.functional.conv2d` accepts on a CPU."""
-
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-"""What lies past the border; all but ``zeros`` belong to the module, not to the function."""
-
-LAYOUTS = ("contiguous", "channels_last", "channels_last_weight", "sliced", "expanded", "transposed_weight")
-"""How the operands lie in memory: see ``miniconv.parity.operands.place``."""
-
-DATA = ("integers", "random", "specials")
-"""What the operands hold: see ``miniconv.parity.data.draw``."""
-
-PADDING_WORDS = ("same", "valid")
+__all__ = [
+    "COMPLEX_DTYPES", "DATA", "DTYPES", "FLOAT_DTYPES", "INTEGER_DTYPES", "LAYOUTS", "OPS", "PADDING_MODES", "Case",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call of ``conv1d``, ``conv2d`` or ``conv3d``, legal or not.
+    """One call of a convolution, ordinary or transposed, legal or not.
 
     Attributes:
         batch: N, or None for an unbatched input.
@@ -47,14 +43,17 @@ class Case:
         dilation: likewise.
         groups: number of groups.
         bias: whether a bias is passed.
+        transposed: whether the operator is ``conv_transpose1d``, ``conv_transpose2d`` or ``conv_transpose3d``.
+        output_padding: of a transposed case, likewise; else empty.
         dtype: one of ``DTYPES``.
         padding_mode: one of ``PADDING_MODES``; any but ``"zeros"`` goes through the module.
         layout: one of ``LAYOUTS``.
         data: one of ``DATA``.
         seed: which numbers are drawn.
         given: pairs (name, text) that replace what would be passed, to write wrong calls: ``stride``, ``padding``,
-            ``dilation``, ``groups`` take a Python literal or a name in ``miniconv.parity.data.FORMS``; ``input``,
-            ``weight``, ``bias`` take a shape such as ``6x4x3``; ``input:``, ``weight:``, ``bias:`` take a dtype.
+            ``dilation``, ``output_padding``, ``groups`` take a Python literal or a name in
+            ``miniconv.parity.data.FORMS``; ``input``, ``weight``, ``bias`` take a shape such as ``6x4x3``; ``input:``,
+            ``weight:``, ``bias:`` take a dtype.
 
     >>> case = Case.parse("conv2d n3 c4 o6 i7x9 k3x2 s2x3 pvalid bias float32 sliced random")
     >>> case.stride, case.padding, case.layout
@@ -73,6 +72,8 @@ class Case:
     dilation: tuple[int, ...]
     groups: int = 1
     bias: bool = False
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
     dtype: str = "float32"
     padding_mode: str = "zeros"
     layout: str = "contiguous"
@@ -82,8 +83,8 @@ class Case:
 
     @property
     def op(self) -> str:
-        """``conv1d``, ``conv2d`` or ``conv3d``."""
-        return f"conv{len(self.input_size)}d"
+        """One of ``OPS``."""
+        return f"conv{'_transpose' if self.transposed else ''}{len(self.input_size)}d"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -93,7 +94,9 @@ class Case:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(C_out, C_in / groups, *kernel_size)."""
+        """(C_out, C_in / groups, *kernel_size); transposed (C_in, C_out / groups, *kernel_size)."""
+        if self.transposed:
+            return (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
 
     @property
@@ -108,7 +111,15 @@ class Case:
 
     @property
     def output_size(self) -> tuple[int, ...]:
-        """The spatial size of the result; not positive where the kernel does not fit."""
+        """The spatial size of the result; not positive where the kernel or the padding does not fit."""
+        if self.transposed:
+            return tuple(
+                (i - 1) * s - low - high + d * (k - 1) + extra + 1
+                for i, (low, high), d, k, s, extra in zip(
+                    self.input_size, self.padding_pairs, self.dilation, self.kernel_size, self.stride,
+                    self.output_padding,
+                )
+            )  # fmt: skip
         return tuple(
             (i + low + high - d * (k - 1) - 1) // s + 1
             for i, (low, high), d, k, s in zip(
@@ -126,6 +137,8 @@ class Case:
     def must_be_refused(self) -> bool:
         """Whether the geometry is illegal, so that an error is the right answer."""
         if self.padding == "same" and any(s != 1 for s in self.stride):
+            return True
+        if any(extra >= max(s, d) for extra, s, d in zip(self.output_padding, self.stride, self.dilation)):
             return True
         reach = {"reflect": -1, "circular": 0}.get(self.padding_mode)  # how far past the size a border may go
         past = reach is not None and any(
@@ -148,12 +161,14 @@ class Case:
         """The value of every axis of the grids that this case stands for, by name: what reports count by."""
         bare = (*self.padding,) if isinstance(self.padding, tuple) else self.padding
         return {
+            "op": self.op,
             "batch": "unbatched" if self.batch is None else str(self.batch),
             "groups": self._groups_word(),
-            "kernel": self._larger_than_input() or _ints(self.kernel_size),
-            "stride": _ints(self.stride),
+            "kernel": self._larger_than_input() or ints(self.kernel_size),
+            "stride": ints(self.stride),
             "padding": bare if isinstance(bare, str) else self._padding_word(bare),
-            "dilation": _ints(self.dilation),
+            "dilation": ints(self.dilation),
+            "output_padding": ints(self.output_padding) or "none",
             "bias": "yes" if self.bias else "no",
             "padding_mode": self.padding_mode,
             "dtype": self.dtype,
@@ -173,97 +188,21 @@ class Case:
 
     def _padding_word(self, padding: tuple[int, ...]) -> str:
         """The numbers, or ``larger`` where they all exceed the kernel."""
-        return "larger" if all(p > k for p, k in zip(padding, self.kernel_size)) else _ints(padding)
-
-    # ---- text -------------------------------------------------------------------------------------------------
+        return "larger" if all(p > k for p, k in zip(padding, self.kernel_size)) else ints(padding)
 
     def __str__(self) -> str:
-        words = [self.op] + ([] if self.batch is None else [f"n{self.batch}"])
-        words += [f"c{self.in_channels}", f"o{self.out_channels}"]
-        words += [f"i{_ints(self.input_size)}", f"k{_ints(self.kernel_size)}"]
-        for letter, values, default in (("s", self.stride, 1), ("p", self.padding, 0), ("d", self.dilation, 1)):
-            if isinstance(values, str):
-                words.append(f"{letter}{values}")
-            elif any(number != default for number in values):
-                words.append(f"{letter}{_ints(values)}")
-        words += [f"g{self.groups}"] if self.groups != 1 else []
-        words += ["bias"] if self.bias else []
-        words.append(self.dtype)
-        defaults = {"padding_mode": "zeros", "layout": "contiguous", "data": "integers"}
-        words += [getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default]
-        words += [f"seed{self.seed}"] if self.seed else []
-        return " ".join([*words, *(f"{name}={value}" for name, value in self.given)])
+        return write(self)
 
     @classmethod
     def parse(cls, text: str) -> Case:
-        """The case that ``str`` wrote as ``text``.
-
-        Words as in ``ConvProblem.parse``, and ``psame`` and ``pvalid``, a padding mode, a layout, a kind of data,
-        ``seed3``, and ``name=value`` for what is passed instead (see ``given``).
+        """The case that ``str`` wrote as ``text``: see ``miniconv.parity.case_text``.
 
         Raises:
             ValueError: a word is unknown, given twice or missing.
 
         >>> Case.parse("conv1d c4 o6 i7 k3 psame float16 stride=2.0").given
         (('stride', '2.0'),)
+        >>> Case.parse("conv_transpose2d n1 c4 o6 i7x9 k3x2 s2x3 op1x0").output_shape
+        (1, 6, 16, 26)
         """
-        head, *words = text.split()
-        match = re.fullmatch(r"conv([123])d", head)
-        if match is None:
-            raise ValueError(f"a case begins with conv1d, conv2d or conv3d, but got {head!r}")
-        dims = int(match[1])
-        got: dict[str, Any] = {}
-        given = []
-        for word in words:
-            if "=" in word:
-                name, value = word.split("=", 1)
-                given.append((name, value))
-                continue
-            name, value = _parse_word(word, dims)
-            if name in got:
-                raise ValueError(f"{name} is given twice in {text!r}")
-            got[name] = value
-        missing = {"in_channels", "out_channels", "input_size", "kernel_size"} - set(got)
-        if missing:
-            raise ValueError(f"{', '.join(sorted(missing))} missing in {text!r}")
-        defaults = {"batch": None, "stride": (1,) * dims, "padding": (0,) * dims, "dilation": (1,) * dims}
-        return cls(**{**defaults, **got, "given": tuple(given)})
-
-
-def _ints(values: Iterable[int]) -> str:
-    """``2x3``."""
-    return "x".join(map(str, values))
-
-
-_NUMBERS: Mapping[str, str] = {
-    "n": "batch", "c": "in_channels", "o": "out_channels", "g": "groups", "i": "input_size", "k": "kernel_size",
-    "s": "stride", "p": "padding", "d": "dilation", "seed": "seed",
-}  # fmt: skip
-_SCALARS = ("batch", "in_channels", "out_channels", "groups", "seed")
-_NAMES: Mapping[str, tuple[str, Any]] = {
-    "bias": ("bias", True),
-    **{f"p{word}": ("padding", word) for word in PADDING_WORDS},
-    **{dtype: ("dtype", dtype) for dtype in DTYPES},
-    **{mode: ("padding_mode", mode) for mode in PADDING_MODES},
-    **{layout: ("layout", layout) for layout in LAYOUTS},
-    **{data: ("data", data) for data in DATA},
-}
-
-
-def _parse_word(word: str, dims: int) -> tuple[str, Any]:
-    """One word of ``Case.parse``: the field that it sets, and its value."""
-    if word in _NAMES:
-        return _NAMES[word]
-    match = re.fullmatch(r"(seed|[ncogikspd])(-?\d+(?:x-?\d+)*)", word)
-    if match is None:
-        raise ValueError(f"{word!r} is not a word of a case: see Case.parse")
-    name, numbers = _NUMBERS[match[1]], tuple(map(int, match[2].split("x")))
-    if name in _SCALARS:
-        if len(numbers) != 1:
-            raise ValueError(f"{name} is one number, but got {word!r}")
-        return name, numbers[0]
-    if len(numbers) == 1:
-        numbers *= dims
-    if len(numbers) != dims:
-        raise ValueError(f"{name} needs one number or {dims}, but got {word!r}")
-    return name, numbers
+        return cls(**parse_fields(text))

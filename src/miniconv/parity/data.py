@@ -27,7 +27,7 @@ _SIGNIFICANT_BITS: Mapping[str, int] = {
 _LARGEST_SUM: Mapping[str, float] = {"float16": 60000.0, "complex32": 60000.0}
 EXACT_SUM = 2.0**24
 
-DEFAULTS: Mapping[str, int] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+DEFAULTS: Mapping[str, int] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0}
 FORMS: Mapping[str, Callable[[], Any]] = {
     "int8(2)": lambda: np.int8(2),
     "int64(1)": lambda: np.int64(1),
@@ -135,7 +135,7 @@ def _smallest_normal(dtype: str) -> float:
 
 
 def arguments(case: Case) -> dict[str, Any]:
-    """``stride``, ``padding``, ``dilation`` and ``groups`` as the call passes them, without those at their default.
+    """``stride``, ``padding``, ``dilation`` and so on as the call passes them, without those at their default.
 
     >>> arguments(Case.parse("conv2d c4 o6 i7x9 k3x2 s2x3 p1x1 g2"))
     {'stride': (2, 3), 'padding': 1, 'groups': 2}
@@ -144,7 +144,7 @@ def arguments(case: Case) -> dict[str, Any]:
     for name, default in DEFAULTS.items():
         value = getattr(case, name)
         value = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-        if value != default:
+        if value not in (default, ()):
             passed[name] = value
     passed.update((name, literal(text)) for name, text in case.given if name in DEFAULTS)
     return passed

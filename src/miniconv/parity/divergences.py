@@ -109,9 +109,12 @@ def facts(case: Case) -> dict[str, str]:
         return "yes" if truth else "no"
 
     kind = "int" if case.dtype in INTEGER_DTYPES else "complex" if case.dtype in COMPLEX_DTYPES else "float"
+    smallest = min(case.output_size)
     return {
         **case.axes,
         "kind": kind,
+        "transposed": word(case.transposed),
+        "output_size": "positive" if smallest > 0 else "zero" if smallest == 0 else "negative",
         "dilated": word(any(d > 1 for d in case.dilation)),
         "strided": word(any(s > 1 for s in case.stride)),
         "padded": word(any(low or high for low, high in case.padding_pairs)),

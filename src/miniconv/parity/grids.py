@@ -1,11 +1,9 @@
-"""Which cases are run: axes as data, full products over the axes that interact, and a spread over the rest.
+"""Which cases are run: full products over the axes that interact, and a spread over the rest.
 
-The geometry of conv2d is one full product, because batch, groups, kernel, stride, padding, dilation and bias meet in
-the same index arithmetic and in torch's choice between its own backends:
-
-    batch 4 * groups 4 * kernel 5 * stride 3 * padding 5 * dilation 3 * bias 2 = 7,200
-
-of which the illegal ones stay in: they must raise what torch raises. On top of it:
+The geometry of an operator (``miniconv.parity.axes``) is one full product, because batch, groups, kernel, stride,
+padding, dilation, output padding and bias meet in the same index arithmetic and in torch's choice between its own
+backends: 7,200 points for conv1d and conv2d, 3,840 for conv3d, 10,368 for conv_transpose1d and conv_transpose2d, 5,184
+for conv_transpose3d. The illegal ones stay in: they must raise what torch raises. On top of conv2d's:
 
 - ``geometry``: times every dtype (12), exact integers, contiguous: the full product of 86,400. The dtype decides the
   backend, the accumulation and the rounding, so it interacts with everything.
@@ -16,6 +14,9 @@ of which the illegal ones stay in: they must raise what torch raises. On top of 
 - ``specials``: NaN, Inf, signed zeros, subnormals (5 kinds) * kernel 5 * padding 5 * batch 4 * dtype 7: 3,500; the
   rest is spread.
 - ``listed("errors.txt")`` and ``listed("regressions.txt")``: single cases, one line each.
+
+The other operators have the same grids (``grids``), with every geometry once over exact integers, the dtypes and the
+layouts spread, in place of the first two, and those two, times every dtype and layout, in ``full_products``.
 
 To spread an axis is to draw its value for each case from a seeded generator; the tests check that every pair of values
 of any two axes that can meet does. No two axes of a case are equal by accident: H != W, K_h != K_w but for the square
@@ -33,52 +34,31 @@ from functools import partial
 from importlib import resources
 from typing import Any
 
-from miniconv.parity.cases import (
-    COMPLEX_DTYPES,
-    DTYPES,
-    FLOAT_DTYPES,
-    LAYOUTS,
-    PADDING_MODES,
-    Case,
-)
+from miniconv.parity.axes import AXES, case_at
+from miniconv.parity.cases import COMPLEX_DTYPES, DTYPES, FLOAT_DTYPES, LAYOUTS, PADDING_MODES, Case
 from miniconv.parity.data import SPECIALS
 
 __all__ = [
-    "AXES", "GRIDS", "counts", "full_grid", "geometries", "geometry", "layouts", "listed", "padding_modes", "random",
-    "short_grid", "specials", "spread",
+    "GRIDS", "counts", "exact", "full_grid", "full_products", "geometries", "geometry", "grids", "layouts",
+    "layouts_of", "listed", "padding_modes", "random", "short_grid", "specials", "spread",
 ]  # fmt: skip
 
-AXES: Mapping[str, Sequence[Any]] = {
-    "batch": (None, 0, 1, 3),
-    "groups": ("1", "2", "depthwise", "multiplier"),
-    "kernel": ((1, 1), (3, 3), (3, 2), (1, 5), "larger"),
-    "stride": ((1, 1), (2, 2), (2, 3)),
-    "padding": ((0, 0), (1, 2), "same", "valid", "larger"),
-    "dilation": ((1, 1), (2, 2), (1, 3)),
-    "bias": (False, True),
-}
-"""The geometry of conv2d. ``larger``: a kernel larger than the input, a padding larger than the kernel."""
-
-_CHANNELS = {"1": (4, 6, 1), "2": (4, 6, 2), "depthwise": (5, 5, 5), "multiplier": (3, 6, 3)}  # C_in, C_out, groups
-_INPUT, _KERNEL_LARGER, _INPUT_SMALLER = (7, 9), (5, 7), (4, 5)
+_INEXACT = (*FLOAT_DTYPES, *COMPLEX_DTYPES)
 
 
-def _case(batch: Any, groups: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, bias: Any) -> Case:
-    """One point of the geometry."""
-    in_channels, out_channels, count = _CHANNELS[groups]
-    size, kernel = (_INPUT_SMALLER, _KERNEL_LARGER) if kernel == "larger" else (_INPUT, kernel)
-    if padding == "larger":
-        padding = (kernel[0] + 1, kernel[1] + 2)
-    return Case(batch, in_channels, out_channels, size, kernel, stride, padding, dilation, count, bias)
+def layouts_of(op: str) -> tuple[str, ...]:
+    """The layouts that the operator's operands can have: a signal has no channels_last."""
+    return tuple(layout for layout in LAYOUTS if op[-2] != "1" or not layout.startswith("channels_last"))
 
 
-def geometries(**chosen: Sequence[Any]) -> list[Case]:
-    """The full product of ``AXES``, any of them replaced by the values in ``chosen``.
+def geometries(op: str = "conv2d", **chosen: Sequence[Any]) -> list[Case]:
+    """The full product of the operator's ``AXES``, any of them replaced by the values in ``chosen``.
 
-    >>> len(geometries()), len(geometries(batch=[1], kernel=[(3, 2)]))
-    (7200, 360)
+    >>> len(geometries()), len(geometries(batch=[1], kernel=[(3, 2)])), len(geometries("conv_transpose3d"))
+    (7200, 360, 5184)
     """
-    return [_case(*point) for point in itertools.product(*{**AXES, **chosen}.values())]
+    axes = {**AXES[op], **chosen}
+    return [case_at(op, dict(zip(axes, point))) for point in itertools.product(*axes.values())]
 
 
 def spread(cases: Iterable[Case], seed: int, **axes: Sequence[Any]) -> Iterator[Case]:
@@ -88,86 +68,113 @@ def spread(cases: Iterable[Case], seed: int, **axes: Sequence[Any]) -> Iterator[
         yield replace(case, **{name: rng.choice(values) for name, values in axes.items()})
 
 
-def geometry(dtype: str) -> list[Case]:
+def geometry(dtype: str, op: str = "conv2d") -> list[Case]:
     """Every geometry over exact integers in one dtype."""
-    return [replace(case, dtype=dtype) for case in geometries()]
+    return [replace(case, dtype=dtype) for case in geometries(op)]
 
 
-def layouts(layout: str) -> list[Case]:
+def layouts(layout: str, op: str = "conv2d") -> list[Case]:
     """Every geometry over exact integers in one layout, the dtypes spread."""
-    cases = [replace(case, layout=layout) for case in geometries()]
+    cases = [replace(case, layout=layout) for case in geometries(op)]
     return list(spread(cases, LAYOUTS.index(layout), dtype=DTYPES))
 
 
-def random(dtype: str = "") -> list[Case]:
+def exact(op: str) -> list[Case]:
+    """Every geometry over exact integers, the dtypes and the layouts spread."""
+    return list(spread(geometries(op), 0, dtype=DTYPES, layout=layouts_of(op)))
+
+
+def random(dtype: str = "", op: str = "conv2d") -> list[Case]:
     """Every geometry over real-valued numbers, in ``dtype`` or with the dtypes spread; the layouts spread."""
-    dtypes = (dtype,) if dtype else (*FLOAT_DTYPES, *COMPLEX_DTYPES)
-    cases = [replace(case, data="random") for case in geometries()]
-    return list(spread(cases, len(dtypes), dtype=dtypes, layout=LAYOUTS))
+    dtypes = (dtype,) if dtype else _INEXACT
+    cases = [replace(case, data="random") for case in geometries(op)]
+    return list(spread(cases, len(dtypes), dtype=dtypes, layout=layouts_of(op)))
 
 
-def padding_modes(mode: str) -> list[Case]:
+def padding_modes(mode: str, op: str = "conv2d") -> list[Case]:
     """One border mode with every kernel, padding, dilation and batch, six times; the rest spread."""
-    points = _sampled(PADDING_MODES.index(mode), 6, "groups", "stride", "bias")
+    points = _sampled(op, PADDING_MODES.index(mode), 6, "groups", "stride", "bias")
     cases = [replace(case, padding_mode=mode) for case in points]
-    return list(spread(cases, PADDING_MODES.index(mode), dtype=DTYPES, layout=LAYOUTS, data=("integers", "random")))
+    options = {"dtype": DTYPES, "layout": layouts_of(op), "data": ("integers", "random")}
+    return list(spread(cases, PADDING_MODES.index(mode), **options))
 
 
-def specials(dtype: str) -> list[Case]:
+def specials(dtype: str = "", op: str = "conv2d") -> list[Case]:
     """NaN, Inf, signed zeros and subnormals with every kernel, padding and batch; the rest spread."""
-    points = _sampled(DTYPES.index(dtype), len(SPECIALS), "groups", "stride", "dilation", "bias")
-    cases = [replace(case, data="specials", dtype=dtype, seed=at % len(SPECIALS)) for at, case in enumerate(points)]
-    return list(spread(cases, DTYPES.index(dtype), layout=LAYOUTS))
+    dtypes, copies = ((dtype,), 1) if dtype else (_INEXACT, 3)
+    seed = DTYPES.index(dtype) if dtype else len(DTYPES)
+    points = _sampled(op, seed, copies * len(SPECIALS), "groups", "stride", "dilation", "output_padding", "bias")
+    cases = [replace(case, data="specials", seed=at % len(SPECIALS)) for at, case in enumerate(points)]
+    return list(spread(cases, seed, dtype=dtypes, layout=layouts_of(op)))
 
 
-def _sampled(seed: int, copies: int, *names: str) -> list[Case]:
-    """``copies`` of the product of the axes of ``AXES`` but for ``names``, whose values are drawn."""
+def _sampled(op: str, seed: int, copies: int, *names: str) -> list[Case]:
+    """``copies`` of the product of the operator's axes but for ``names``, whose values are drawn."""
     rng = _random.Random(seed)
-    full = [values for name, values in AXES.items() if name not in names]
-    kept = [name for name in AXES if name not in names]
+    kept = {name: values for name, values in AXES[op].items() if name not in names}
+    drawn = {name: values for name, values in AXES[op].items() if name in names}
     cases = []
-    for point in itertools.product(*full):
+    for point in itertools.product(*kept.values()):
         for _ in range(copies):
-            drawn = {name: rng.choice(AXES[name]) for name in names}
-            cases.append(_case(**{**dict(zip(kept, point)), **drawn}))
+            rest = {name: rng.choice(values) for name, values in drawn.items()}
+            cases.append(case_at(op, {**dict(zip(kept, point)), **rest}))
     return cases
 
 
-def listed(name: str) -> list[Case]:
-    """The cases in a file of this package, one a line; ``#`` starts a comment."""
+def listed(name: str, op: str = "conv2d") -> list[Case]:
+    """The operator's cases in a file of this package, one a line; ``#`` starts a comment."""
     text = resources.files("miniconv.parity").joinpath(name).read_text(encoding="utf-8")
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return [Case.parse(line) for line in lines if line]
+    return [Case.parse(line) for line in lines if line.startswith(f"{op} ")]
 
 
-GRIDS: Mapping[str, Callable[[], list[Case]]] = {
-    **{f"geometry-{dtype}": partial(geometry, dtype) for dtype in DTYPES},
-    **{f"layout-{layout}": partial(layouts, layout) for layout in LAYOUTS[1:]},
-    "random-float32": partial(random, "float32"),
-    "random-any": random,
-    **{f"mode-{mode}": partial(padding_modes, mode) for mode in PADDING_MODES[1:]},
-    **{f"specials-{dtype}": partial(specials, dtype) for dtype in (*FLOAT_DTYPES, *COMPLEX_DTYPES)},
-    "errors": partial(listed, "errors.txt"),
-    "regressions": partial(listed, "regressions.txt"),
-}
-"""Every grid by name. Their union is what the parity tests run."""
+Makers = Mapping[str, Callable[[], list[Case]]]
 
 
-def full_grid() -> list[Case]:
-    """The union of ``GRIDS``."""
-    return [case for grid in GRIDS.values() for case in grid()]
+def full_products(op: str) -> Makers:
+    """Every geometry of the operator times every dtype, and times every layout, by name: ``make test-full``."""
+    return {
+        **{f"geometry-{dtype}": partial(geometry, dtype, op) for dtype in DTYPES},
+        **{f"layout-{layout}": partial(layouts, layout, op) for layout in layouts_of(op)[1:]},
+    }
 
 
-def short_grid(size: int = 3000) -> list[Case]:
+def grids(op: str) -> Makers:
+    """Every grid of the operator by name. Their union is what the parity tests run."""
+    modes = () if "transpose" in op else PADDING_MODES[1:]
+    alone = {"random-float32": partial(random, "float32", op)} if op.endswith("2d") else {}
+    every: Makers = {
+        **alone,
+        "random-any": partial(random, "", op),
+        **{f"mode-{mode}": partial(padding_modes, mode, op) for mode in modes},
+    }
+    lists = {name: partial(listed, f"{name}.txt", op) for name in ("errors", "regressions")}
+    if op == "conv2d":
+        of_specials = {f"specials-{dtype}": partial(specials, dtype) for dtype in _INEXACT}
+        return {**full_products(op), **every, **of_specials, **lists}
+    return {"exact": partial(exact, op), **every, "specials": partial(specials, "", op), **lists}
+
+
+GRIDS: Makers = grids("conv2d")
+"""The grids of conv2d."""
+
+
+def full_grid(op: str = "conv2d") -> list[Case]:
+    """The union of the operator's ``grids``."""
+    return [case for grid in grids(op).values() for case in grid()]
+
+
+def short_grid(size: int = 3000, op: str = "conv2d") -> list[Case]:
     """A seeded sample, equally many of each grid, for demonstrations; at the default size every pair of values meets.
 
     Args:
         size: how many cases at most.
+        op: the operator.
     """
     rng = _random.Random(0)
-    each = size // len(GRIDS)
+    each = size // len(grids(op))
     cases = []
-    for grid in (make() for make in GRIDS.values()):
+    for grid in (make() for make in grids(op).values()):
         cases += rng.sample(grid, min(each, len(grid)))
     rng.shuffle(cases)  # so that the first few hundred are a sample too
     return cases

@@ -61,14 +61,13 @@ def make(case: Case) -> Operands:
 def place(tensor: torch.Tensor, how: str, batched: bool = True) -> torch.Tensor:
     """``tensor``'s numbers laid out in memory as ``how`` says.
 
-    ``channels_last`` puts a pixel's channels side by side. ``sliced`` is every second element of a larger tensor full
-    of junk. ``expanded`` repeats the first image (of a single image: its first channel) with a stride of 0, so the
-    numbers change. ``transposed_weight`` stores the input channels first.
+    ``channels_last`` puts a pixel's channels side by side, of images and of volumes. ``sliced`` is every second element
+    of a larger tensor full of junk. ``expanded`` repeats the first image (of a single image: its first channel) with a
+    stride of 0, so the numbers change. ``transposed_weight`` stores the second axis first.
     """
-    if how == "channels_last" and tensor.ndim + (not batched) == 4:
-        if batched:
-            return tensor.to(memory_format=torch.channels_last)
-        return tensor[None].to(memory_format=torch.channels_last)[0]
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim + (not batched))
+    if how == "channels_last" and last is not None:
+        return tensor.to(memory_format=last) if batched else tensor[None].to(memory_format=last)[0]
     if how == "sliced":
         spread = min(2, tensor.ndim)
         kept, doubled = tensor.shape[: tensor.ndim - spread], tensor.shape[tensor.ndim - spread :]

@@ -2,7 +2,8 @@
 
 Every spatial axis becomes a table of indices, ``table[o, k]`` = the input cell that tap ``k`` of output ``o`` reads,
 or -1 for a zero. Borders are then nothing but another table, nothing is padded, and a gather turns the output, the
-input gradient and the weight gradient alike into one product of two matrices, summed along their last axis. How that
+input gradient and the weight gradient alike into one product of two matrices, summed along their last axis. A
+transposed convolution takes the input gradient's road for its output and the output's for its input gradient. How the
 sum is taken is what exactness depends on:
 
 - integer dtypes: int64, which wraps modulo 2^64 and therefore modulo every smaller power of two;
@@ -25,8 +26,9 @@ import numpy.typing as npt
 from miniconv.parity.cases import INTEGER_DTYPES, Case
 from miniconv.parity.data import Values
 from miniconv.parity.double_double import double_double_sums
+from miniconv.parity.tables import border_table, gather, gradient_table, taps
 
-__all__ = ["Exact", "Oracle", "border_table", "gradient_table"]
+__all__ = ["Exact", "Oracle"]
 
 Array = npt.NDArray[Any]
 
@@ -37,44 +39,16 @@ class Exact(NamedTuple):
     Attributes:
         high: the result, (parts, *shape): parts is 1, or 2 (real, imaginary) for a complex dtype.
         low: what ``high`` lacks of the exact result, or None where it lacks nothing or nothing that counts.
-        terms: L, the number of terms of each sum.
+        terms: L, the number of terms of each sum; an array that broadcasts to ``high`` where they differ.
         magnitude: calls for S, the same sums over absolute values; as ``high``.
         folded: how many sums were then added to give one element (1 unless a border's gradient flows back inside).
     """
 
     high: Array
     low: Array | None
-    terms: int
+    terms: int | Array
     magnitude: Callable[[], Array]
     folded: int = 1
-
-
-def border_table(mode: str, size: int, out: int, stride: int, low: int, kernel: int, dilation: int) -> Array:
-    """Which input cell each tap of each output reads on one axis: (out, kernel), -1 for a zero.
-
-    >>> border_table("zeros", size=4, out=4, stride=1, low=1, kernel=3, dilation=1).tolist()
-    [[-1, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, -1]]
-    >>> border_table("circular", size=4, out=4, stride=1, low=1, kernel=3, dilation=1).tolist()
-    [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
-    """
-    cell = np.arange(out)[:, None] * stride - low + np.arange(kernel) * dilation
-    table: dict[str, Array] = {
-        "zeros": np.where((cell >= 0) & (cell < size), cell, -1),
-        "reflect": np.where(cell < 0, -cell, np.where(cell >= size, 2 * (size - 1) - cell, cell)),
-        "replicate": np.clip(cell, 0, size - 1),
-        "circular": cell % size,
-    }
-    return table[mode]
-
-
-def gradient_table(size: int, out: int, stride: int, low: int, kernel: int, dilation: int) -> Array:
-    """Which output each tap of each input cell went into on one axis: (size, kernel), -1 for none.
-
-    >>> gradient_table(size=4, out=2, stride=2, low=1, kernel=3, dilation=1).tolist()
-    [[-1, 0, -1], [1, -1, 0], [-1, 1, -1], [-1, -1, 1]]
-    """
-    reach = np.arange(size)[:, None] + low - np.arange(kernel) * dilation
-    return np.where((reach % stride == 0) & (reach >= 0) & (reach < out * stride), reach // stride, -1)
 
 
 class Oracle:
@@ -84,8 +58,8 @@ class Oracle:
         case: a legal case.
         values: the operands' numbers, rounded to the case's dtype: int64, float64 or complex128.
         multiply_zeros: whether taps on a zero of the border, and taps that no output took, are terms, 0 * weight, or
-            are left out. By definition (None) they are terms of the output and none of the input gradient. It
-            matters only where the weight is infinite or NaN.
+            are left out. By definition (None) they are terms of the output and none of the input gradient; of a
+            transposed convolution the reverse. It matters only where the weight is infinite or NaN.
     """
 
     def __init__(self, case: Case, values: Values, *, multiply_zeros: bool | None = None) -> None:
@@ -96,84 +70,105 @@ class Oracle:
         self._weight = values.weight
         self._bias = values.bias
         self._grad = values.grad.reshape(self._batch, case.out_channels, *case.output_size)
-        self._positions = self._batch * math.prod(case.output_size)
-        self._terms = case.in_channels // case.groups * math.prod(case.kernel_size)
+        # the windows of an ordinary convolution slide over its input, those of a transposed one over its output
+        sides = [(case.in_channels, case.input_size), (case.out_channels, case.output_size)]
+        (self._wide_channels, self._wide), (self._narrow_channels, self._narrow) = (
+            reversed(sides) if case.transposed else sides
+        )
         self._geometry: list[Any] = list(
             zip(
-                case.input_size, case.output_size, case.stride, (low for low, _ in case.padding_pairs),
-                case.kernel_size, case.dilation,
+                self._wide, self._narrow, case.stride, (low for low, _ in case.padding_pairs), case.kernel_size,
+                case.dilation,
             )
         )  # fmt: skip
 
     def output(self) -> Exact:
-        """y[n, oc, o] = bias[oc] + sum over ic, k of x[n, ic, o * stride - padding + k * dilation] * w[oc, ic, k]."""
-        case, groups = self.case, self.case.groups
-        columns, inside = self._columns()
-        weight = self._weight.reshape(groups, case.out_channels // groups, self._terms)
-        if self._bias is not None:  # one more term, so that every kind of sum handles it
-            ones = np.ones((*columns.shape[:-1], 1), columns.dtype)
-            columns, weight = (
-                np.concatenate([columns, ones], -1),
-                np.concatenate([weight, self._bias.reshape(groups, -1, 1)], -1),
-            )
-            inside = inside if inside is None else np.concatenate([inside, ones.real > 0], -1)
+        """y[n, oc, o] = bias[oc] + sum over ic, k of x[n, ic, i] * w, where o and i meet at tap k.
 
-        def shaped(sums: Array) -> Array:  # (parts, G, N * O, C_out / G) -> (parts, *output_shape)
-            pixels = math.prod(case.output_size)
-            parts = sums.reshape(len(sums), groups, self._batch, pixels, case.out_channels // groups)
-            return np.moveaxis(parts, (1, 4), (2, 3)).reshape(len(sums), *case.output_shape)
-
-        return self._exact(columns, weight, shaped, self._terms, inside=inside)
+        Ordinary: i = o * stride - padding + k * dilation and w[oc, ic, k]; transposed: the same equation with o and i
+        exchanged, and w[ic, oc, k].
+        """
+        if self.case.transposed:
+            return self._onto_wide(self._input, self._weight, self._bias)
+        return self._onto_narrow(self._input, self._weight, self._bias)
 
     def input_grad(self) -> Exact:
-        """gx[n, ic, i] = sum over oc, k of g[n, oc, (i + padding - k * dilation) / stride] * conj(w[oc, ic, k])."""
-        case, groups = self.case, self.case.groups
-        geometry, padded = self._geometry, case.input_size
-        if case.padding_mode != "zeros":  # the gradient of the padded input, folded back inside afterwards
-            padded = tuple(i + low + high for i, (low, high) in zip(case.input_size, case.padding_pairs))
-            geometry = [(i, o, s, 0, k, d) for i, (_, o, s, _, k, d) in zip(padded, self._geometry)]
-        terms = case.out_channels // groups * math.prod(case.kernel_size)
-        gathered, taken = _gather(self._grad, [gradient_table(*axis) for axis in geometry])
-        rows = self._rows(gathered, padded, terms)
-        inside = None if self._multiply_zeros or case.data != "specials" else self._rows(taken, padded, terms)
-        per_group = self._weight.reshape(groups, case.out_channels // groups, case.in_channels // groups, -1)
-        weight = per_group.transpose(0, 2, 1, 3).reshape(groups, case.in_channels // groups, terms)
-
-        def shaped(sums: Array) -> Array:  # (parts, G, N * I, C_in / G) -> (parts, *input_shape)
-            parts = sums.reshape(len(sums), groups, self._batch, math.prod(padded), case.in_channels // groups)
-            parts = np.moveaxis(parts, (1, 4), (2, 3)).reshape(len(sums), self._batch, case.in_channels, *padded)
-            return self._fold(parts).reshape(len(sums), *case.input_shape)
-
-        exact = self._exact(rows, weight.conj(), shaped, terms, inside=inside)
-        return exact._replace(folded=self._most_folded())
+        """gx[n, ic, i] = sum over oc, k of g[n, oc, o] * conj(w), over all o that i went into at tap k."""
+        if self.case.transposed:
+            return self._onto_narrow(self._grad, self._weight.conj(), None)
+        return self._onto_wide(self._grad, self._weight.conj(), None)
 
     def weight_grad(self) -> Exact:
-        """gw[oc, ic, k] = sum over n, o of g[n, oc, o] * conj(x[n, ic, o * stride - padding + k * dilation])."""
+        """gw[oc, ic, k] = sum over n, o of g[n, oc, o] * conj(x[n, ic, i]); transposed: gw[ic, oc, k]."""
         case, groups = self.case, self.case.groups
-        columns, _ = self._columns()
-        channels = case.out_channels // groups
-        per_image = self._grad.reshape(self._batch, groups, channels, math.prod(case.output_size))
-        grad = per_image.transpose(1, 2, 0, 3).reshape(groups, channels, self._positions)
+        narrow, wide = (self._input.conj(), self._grad) if case.transposed else (self._grad, self._input.conj())
+        columns, inside = self._columns(wide)
+        channels, pixels = self._narrow_channels // groups, math.prod(self._narrow)
+        per_image = narrow.reshape(self._batch, groups, channels, pixels)
+        rows = per_image.transpose(1, 2, 0, 3).reshape(groups, channels, self._batch * pixels)
+        inside = inside if inside is None else inside.transpose(0, 2, 1)
 
-        def shaped(sums: Array) -> Array:
-            return sums.reshape(len(sums), *case.weight_shape)
+        def shaped(sums: Array) -> Array:  # (parts, G, C_wide / G * K, C_narrow / G) -> (parts, *weight_shape)
+            return sums.swapaxes(-1, -2).reshape(len(sums), *case.weight_shape)
 
-        return self._exact(grad, columns.transpose(0, 2, 1).conj(), shaped, self._positions)
+        return self._exact(columns.transpose(0, 2, 1), rows, shaped, self._batch * pixels, inside=inside)
 
     def bias_grad(self) -> Exact:
         """gb[oc] = sum over n, o of g[n, oc, o]."""
-        channels = self.case.out_channels
-        grad = np.moveaxis(self._grad, 1, 0).reshape(1, channels, self._positions)
-        ones = np.ones((1, 1, self._positions), grad.dtype)
-        return self._exact(grad, ones, lambda sums: sums.reshape(len(sums), channels), self._positions)
+        channels, positions = self.case.out_channels, self._batch * math.prod(self.case.output_size)
+        grad = np.moveaxis(self._grad, 1, 0).reshape(1, channels, positions)
+        ones = np.ones((1, 1, positions), grad.dtype)
+        return self._exact(grad, ones, lambda sums: sums.reshape(len(sums), channels), positions)
 
-    def _columns(self) -> tuple[Array, Array | None]:
-        """What every output reads, (G, N * O, C_in / G * K), and where that is real input."""
-        case = self.case
-        tables = [border_table(case.padding_mode, *axis) for axis in self._geometry]
-        gathered, real = _gather(self._input, tables)
-        columns = self._rows(gathered, case.output_size, self._terms)
-        return columns, self._rows(real, case.output_size, self._terms) if self._multiply_zeros is False else None
+    def _onto_narrow(self, wide: Array, weight: Array, bias: Array | None) -> Exact:
+        """One sum for each window: an ordinary output, a transposed input gradient."""
+        groups, channels = self.case.groups, self._narrow_channels // self.case.groups
+        columns, inside = self._columns(wide)
+        terms = columns.shape[-1]
+        weight = weight.reshape(groups, channels, terms)
+        columns, weight, inside = _with_bias(columns, weight, inside, bias)
+
+        def shaped(sums: Array) -> Array:  # (parts, G, N * cells, C / G) -> (parts, *shape)
+            return self._shaped(sums, self._narrow_channels, self._narrow)
+
+        return self._exact(columns, weight, shaped, terms, inside=inside)
+
+    def _onto_wide(self, narrow: Array, weight: Array, bias: Array | None) -> Exact:
+        """One sum for each cell, over the windows that it is in: an ordinary input gradient, a transposed output."""
+        case, groups = self.case, self.case.groups
+        geometry, padded = self._geometry, self._wide
+        if case.padding_mode != "zeros":  # the gradient of the padded input, folded back inside afterwards
+            padded = tuple(i + low + high for i, (low, high) in zip(self._wide, case.padding_pairs))
+            geometry = [(i, o, s, 0, k, d) for i, (_, o, s, _, k, d) in zip(padded, self._geometry)]
+        channels, terms = self._wide_channels // groups, self._narrow_channels // groups * math.prod(case.kernel_size)
+        tables = [gradient_table(*axis) for axis in geometry]
+        gathered, taken = gather(narrow, tables)
+        rows = self._rows(gathered, padded, terms)
+        inside = None if self._multiply_zeros or case.data != "specials" else self._rows(taken, padded, terms)
+        per_group = weight.reshape(groups, self._narrow_channels // groups, channels, -1)
+        weight = per_group.transpose(0, 2, 1, 3).reshape(groups, channels, terms)
+        rows, weight, inside = _with_bias(rows, weight, inside, bias)
+
+        def shaped(sums: Array) -> Array:  # (parts, G, N * cells, C / G) -> (parts, *shape)
+            return self._fold(self._shaped(sums, self._wide_channels, padded))
+
+        if case.padding_mode != "zeros":
+            return self._exact(rows, weight, shaped, terms, inside=inside)._replace(folded=self._most_folded())
+        return self._exact(rows, weight, shaped, terms // math.prod(case.kernel_size) * taps(tables), inside=inside)
+
+    def _shaped(self, sums: Array, channels: int, cells: Sequence[int]) -> Array:
+        """(parts, G, N * cells, C / G) -> (parts, N, C, *cells), without N where the case has none."""
+        groups, pixels = self.case.groups, math.prod(cells)
+        parts = sums.reshape(len(sums), groups, self._batch, pixels, channels // groups)
+        batch = () if self.case.batch is None else (self._batch,)
+        return np.moveaxis(parts, (1, 4), (2, 3)).reshape(len(sums), *batch, channels, *cells)
+
+    def _columns(self, wide: Array) -> tuple[Array, Array | None]:
+        """What every window holds, (G, N * cells, C / G * K), and where that is no border."""
+        terms = self._wide_channels // self.case.groups * math.prod(self.case.kernel_size)
+        gathered, real = gather(wide, [border_table(self.case.padding_mode, *axis) for axis in self._geometry])
+        columns = self._rows(gathered, self._narrow, terms)
+        return columns, self._rows(real, self._narrow, terms) if self._multiply_zeros is False else None
 
     def _rows(self, gathered: Array, cells: Sequence[int], terms: int) -> Array:
         """(N, G * C, *cells, *taps) -> (G, N * cells, C * taps): one row for each sum."""
@@ -184,13 +179,14 @@ class Oracle:
 
     @np.errstate(all="ignore")
     def _exact(
-        self, left: Array, right: Array, shaped: Callable[[Array], Array], terms: int, inside: Array | None = None
-    ) -> Exact:
+        self, left: Array, right: Array, shaped: Callable[[Array], Array], terms: int | Array,
+        inside: Array | None = None,
+    ) -> Exact:  # fmt: skip
         """The sums of ``left[g, m, :] * right[g, p, :]`` in the way that the dtype needs."""
         dtype = self.case.dtype
         lefts, rights = _real_parts(left, right)
 
-        terms *= len(lefts)
+        terms = terms * len(lefts)
         mask = None if inside is None else np.concatenate([inside] * len(lefts), -1)
 
         @np.errstate(all="ignore")
@@ -211,11 +207,11 @@ class Oracle:
         """Adds what the border's cells received to the cells that they were copies of; zeros were copies of none."""
         if self.case.padding_mode == "zeros":
             return padded
-        for axis, table in enumerate(self._fold_tables()):
-            moved = np.moveaxis(padded, 3 + axis, 0)
-            inner = np.zeros((self.case.input_size[axis], *moved.shape[1:]), padded.dtype)
+        for axis, table in enumerate(self._fold_tables(), padded.ndim - len(self._wide)):
+            moved = np.moveaxis(padded, axis, 0)
+            inner = np.zeros((table.max() + 1, *moved.shape[1:]), padded.dtype)
             np.add.at(inner, table, moved)
-            padded = np.moveaxis(inner, 0, 3 + axis)
+            padded = np.moveaxis(inner, 0, axis)
         return padded
 
     def _fold_tables(self) -> list[Array]:
@@ -232,22 +228,16 @@ class Oracle:
         return math.prod(int(np.bincount(table).max()) for table in self._fold_tables())
 
 
-def _gather(array: Array, tables: Sequence[Array]) -> tuple[Array, Array]:
-    """``array[n, c, table_0[o_0, k_0], ...]`` -> (N, C, o_0, ..., k_0, ...), 0 at -1; and where it is not -1."""
-    dims = len(tables)
-    edged = np.zeros((*array.shape[:2], *(size + 1 for size in array.shape[2:])), array.dtype)
-    inner: tuple[Any, ...] = (..., *(slice(size) for size in array.shape[2:]))
-    edged[inner] = array  # cell -1 of every axis holds zeros
-    index: list[Any] = []
-    inside = np.ones((1,) * (2 * dims), bool)
-    for axis, table in enumerate(tables):
-        shape = [1] * (2 * dims)
-        shape[axis], shape[dims + axis] = table.shape
-        index.append(table.reshape(shape))
-        inside = inside & (index[-1] >= 0)
-    everything: list[Any] = [slice(None), slice(None)]
-    gathered = edged[(*everything, *index)]
-    return gathered, np.broadcast_to(inside, gathered.shape)
+def _with_bias(
+    rows: Array, weight: Array, inside: Array | None, bias: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """The bias as one more term, so that every kind of sum handles it."""
+    if bias is None:
+        return rows, weight, inside
+    ones = np.ones((*rows.shape[:-1], 1), rows.dtype)
+    weight = np.concatenate([weight, bias.reshape(len(weight), -1, 1)], -1)
+    inside = inside if inside is None else np.concatenate([inside, ones.real > 0], -1)
+    return np.concatenate([rows, ones], -1), weight, inside
 
 
 def _real_parts(left: Array, right: Array) -> tuple[list[Array], list[Array]]:

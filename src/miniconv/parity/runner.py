@@ -24,7 +24,7 @@ from miniconv.parity.divergences import explain
 from miniconv.parity.operands import Operands, changed, make, memory, numbers
 from miniconv.parity.oracle import Exact, Oracle
 from miniconv.parity.report import Report
-from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call
+from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call, family
 from miniconv.parity.verdict import PASSING, Verdict, judge_values
 
 __all__ = ["judge", "observe", "reproduce", "run"]
@@ -55,7 +55,7 @@ class _Truth:
         if self.case.data != "specials":
             return readings
         nan = np.isnan(np.stack([got.real, got.imag]) if len(exact.high) == 2 else got[None])
-        if part in ("output", "input_grad"):
+        if part in ("output", "input_grad") or (part == "weight_grad" and self.case.transposed):
             left_out, multiplied = self.exact(part, False), self.exact(part, True)
             either = np.where(nan, multiplied.high, left_out.high)
             readings["zeros of the border taken either way"] = left_out._replace(high=either)
@@ -78,7 +78,8 @@ def run(
 
     Args:
         cases: what to run.
-        target: a ``Target``, or a callable with the signature of ``torch.nn.functional.conv2d``; default miniconv.
+        target: a ``Target``, or a callable with the signature of torch's function of the cases' operator;
+            default miniconv.
         progress: called after each case with how many are done and how many there are.
 
     Returns:
@@ -106,13 +107,13 @@ def reproduce(text: str, target: str = "") -> Verdict:
 
     Args:
         text: the case's text.
-        target: ``package.module:function``; default miniconv.
+        target: ``package.module:function``, or ``torch``; default miniconv.
     """
-    function = None
-    if target:
+    function: Any = TORCH if target == TORCH.name else None
+    if target and function is None:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)
-    report = run([Case.parse(text)], TORCH if target == TORCH.name else function)
+    report = run([Case.parse(text)], function)
     verdict = report.failures[0] if report.failures else Verdict(next(iter(report.counts)), Case.parse(text))
     print(verdict if report.failures else f"{verdict.name}: {text}")
     return verdict
@@ -160,9 +161,7 @@ def _as_target(target: Target | Callable[..., Any] | None) -> Target:
     if isinstance(target, Target):
         return target
     if target is None:
-        return Target(
-            importlib.import_module("miniconv.functional").conv2d, importlib.import_module("miniconv.nn").Conv2d
-        )
+        return family(importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"))
     name = f"{target.__module__}:{getattr(target, '__qualname__', '')}"
     return Target(target, name="" if name.startswith("miniconv.functional") else name)
 

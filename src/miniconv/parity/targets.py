@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from miniconv.parity.bounds import BOUNDS
-from miniconv.parity.cases import Case
+from miniconv.parity.cases import OPS, Case
 from miniconv.parity.data import arguments
 from miniconv.parity.operands import Operands
 
-__all__ = ["GRADIENTS", "TORCH", "Outcome", "Target", "Unsupported", "call"]
+__all__ = ["GRADIENTS", "TORCH", "Outcome", "Target", "Unsupported", "call", "family"]
 
 GRADIENTS = ("input_grad", "weight_grad", "bias_grad")
 
@@ -27,9 +27,10 @@ class Target:
     """An implementation to judge.
 
     Attributes:
-        conv2d: a callable with the signature of ``torch.nn.functional.conv2d``.
-        module: a class with the signature of ``torch.nn.Conv2d``, for the padding modes; without one, torch's
-            module pads and ``conv2d`` does the rest.
+        function: a callable with the signature of torch's of the same operator, ``torch.nn.functional.conv2d`` for a
+            case of conv2d; or such callables by the operator's name.
+        module: a class with the signature of ``torch.nn.Conv2d``, for the padding modes, or such classes by the
+            operator's name; without one, torch's module pads and the function does the rest.
         name: how ``reproduce`` finds it again, ``package.module:function``; empty for miniconv.
         bound: which of ``miniconv.parity.bounds.BOUNDS`` its outputs keep.
         fft_constant: c of the FFT's bound.
@@ -37,8 +38,8 @@ class Target:
         layout: whether its strides must be torch's.
     """
 
-    conv2d: Callable[..., Any]
-    module: Callable[..., Any] | None = None
+    function: Callable[..., Any] | Mapping[str, Callable[..., Any]]
+    module: Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None
     name: str = ""
     bound: str = "direct"
     fft_constant: float = 0.0
@@ -49,8 +50,29 @@ class Target:
         if self.bound not in BOUNDS:
             raise ValueError(f"bound is one of {', '.join(BOUNDS)}, but got {self.bound!r}")
 
+    def function_for(self, case: Case) -> Callable[..., Any]:
+        """What ``case`` calls."""
+        return self.function[case.op] if isinstance(self.function, Mapping) else self.function
 
-TORCH = Target(torch.nn.functional.conv2d, torch.nn.Conv2d, "torch.nn.functional:conv2d")
+    def module_for(self, case: Case) -> Callable[..., Any]:
+        """The class that ``case`` builds for its padding mode."""
+        module = self.module[case.op] if isinstance(self.module, Mapping) else self.module
+        return module or _module_around(case.op, self.function_for(case))
+
+
+def family(functions: Any, modules: Any, **options: Any) -> Target:
+    """The target of every operator from two namespaces such as ``torch.nn.functional`` and ``torch.nn``.
+
+    Args:
+        functions: has ``conv1d`` to ``conv_transpose3d``.
+        modules: has ``Conv1d`` to ``Conv3d``.
+        options: the other fields of a ``Target``.
+    """
+    classes = {op: getattr(modules, op.capitalize()) for op in OPS if "transpose" not in op}
+    return Target({op: getattr(functions, op) for op in OPS}, classes, **options)
+
+
+TORCH = family(torch.nn.functional, torch.nn, name="torch")
 """torch itself, as it was when this module was imported."""
 
 
@@ -96,9 +118,8 @@ def _forward(case: Case, leaves: list[torch.Tensor | None], target: Target) -> A
     present = (input, weight) if bias is None else (input, weight, bias)
     passed = arguments(case)
     if case.padding_mode == "zeros":
-        return target.conv2d(*present, **passed)
-    make_module: Callable[..., Any] = target.module or _module_around(target.conv2d)
-    module = make_module(
+        return target.function_for(case)(*present, **passed)
+    module = target.module_for(case)(
         case.in_channels, case.out_channels, case.kernel_size, **passed, bias=case.bias, padding_mode=case.padding_mode
     )
     for name, leaf in (("weight", weight), ("bias", bias)):
@@ -108,14 +129,12 @@ def _forward(case: Case, leaves: list[torch.Tensor | None], target: Target) -> A
     return module(input)
 
 
-def _module_around(conv2d: Callable[..., Any]) -> type[torch.nn.Conv2d]:
+def _module_around(op: str, function: Callable[..., Any]) -> type[torch.nn.Module]:
     """torch's module with its border, around another function."""
 
-    class Around(torch.nn.Conv2d):
-        def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
-            pairs = self._reversed_padding_repeated_twice
-            padded = torch.nn.functional.pad(input, pairs, mode=self.padding_mode)
-            options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
-            return conv2d(padded, weight, bias, **options)
+    def forward(self: Any, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+        padded = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+        options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
+        return function(padded, weight, bias, **options)
 
-    return Around
+    return type("Around", (getattr(torch.nn, op.capitalize()),), {"_conv_forward": forward})
