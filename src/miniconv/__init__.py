@@ -7,6 +7,7 @@ Importing miniconv imports neither torch nor anything heavy.
 
 from miniconv.patch import patch
 from miniconv.problem import ConvProblem, ReceptiveField
+from miniconv.settings import config
 from miniconv.summary import summary
 
-__all__ = ["ConvProblem", "ReceptiveField", "patch", "summary"]
+__all__ = ["ConvProblem", "ReceptiveField", "config", "patch", "summary"]

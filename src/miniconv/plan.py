@@ -22,9 +22,9 @@ import numpy as np
 from miniconv import arrays
 from miniconv.algorithms import ALGORITHMS, im2col
 from miniconv.arrays import Array
-from miniconv.config import settings
 from miniconv.dtypes import DTYPES
 from miniconv.problem import ConvProblem
+from miniconv.settings import current
 
 if TYPE_CHECKING:
     from miniconv.codegen.operands import Compiled
@@ -53,7 +53,7 @@ class ConvPlan:
     @property
     def algorithm(self) -> str:
         """The algorithm of the forward pass: ``"engine"`` or a key of ``miniconv.algorithms.ALGORITHMS``."""
-        wanted = self.requested or settings().algorithm
+        wanted = self.requested or current().algorithm
         if wanted is None or wanted in self.refused:
             return ENGINE if ENGINE not in self.refused else "im2col"
         return wanted
@@ -100,7 +100,7 @@ class ConvPlan:
         if 0 in (*first.shape, *second.shape, *shape):
             return arrays.zeros(shape, first)
         compute = DTYPES[self.problem.dtype].compute
-        now = settings()
+        now = current()
         if compute == self.problem.dtype:
             return compiled(first, second, bias, now.threads, now.reproducible)
         with np.errstate(all="ignore"):  # overflow is Inf, without a warning

@@ -62,9 +62,16 @@ def test_a_refusal_names_its_reason():
 
 
 def test_explain_says_what_and_why():
-    text = plan(ConvProblem.parse("conv2d n1 c3 o4 i8x9 k3x2 p1")).explain()
+    text = plan(ConvProblem.parse("conv2d n1 c3 o4 i8x9 k3x2 p1"), "im2col").explain()
     assert "conv2d n1 c3 o4 i8x9 k3x2 p1x1 float32" in text
     assert "im2col" in text
     assert "not winograd_f2: " in text
     assert f"{1 * 4 * 8 * 10 * 3 * 6:,}" in text
-    assert "adjoint" in plan(ConvProblem.parse("conv_transpose2d n1 c3 o4 i8x9 k3x2 p1")).explain()
+    assert "adjoint" in plan(ConvProblem.parse("conv_transpose2d n1 c3 o4 i8x9 k3x2 p1"), "im2col").explain()
+
+
+def test_the_engine_says_how_it_computes():
+    chosen = plan(ConvProblem.parse("conv2d n1 c3 o4 i8x9 k3x2 p1"))
+    assert chosen.algorithm == "engine"
+    assert "tile 4 channels" in chosen.explain()
+    assert "computed in int64" in plan(ConvProblem.parse("conv2d n1 c3 o4 i8x9 k3x2 p1 int64")).refused["engine"]

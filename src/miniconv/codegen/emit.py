@@ -96,7 +96,9 @@ class Code:
         """``min(max(a, low), high)``."""
         name = self.declare("smax", "i64 @llvm.smax.i64(i64, i64)")
         self.declare("smin", "i64 @llvm.smin.i64(i64, i64)")
-        return self.op(f"call i64 @llvm.smin.i64(i64 {self.op(f'call i64 @llvm.{name}.i64(i64 {a}, i64 {low})')}, i64 {high})")
+        return self.op(
+            f"call i64 @llvm.smin.i64(i64 {self.op(f'call i64 @llvm.{name}.i64(i64 {a}, i64 {low})')}, i64 {high})"
+        )
 
     def test(self, relation: str, a: Value, b: Value) -> str:
         """Whether ``a relation b``; the relation in LLVM's letters (slt, eq, ...)."""
@@ -119,7 +121,9 @@ class Code:
         return {name: self.load("i64", pointer, 8 * index) for name, index in fields.items()}
 
     @contextmanager
-    def loop(self, start: Value, stop: Value, step: Value = 1, carried: Sequence[tuple[str, Value]] = ()) -> Iterator[Loop]:
+    def loop(
+        self, start: Value, stop: Value, step: Value = 1, carried: Sequence[tuple[str, Value]] = ()
+    ) -> Iterator[Loop]:
         """``for index in range(start, stop, step)``, not at all if the range is empty."""
         self._names += 1
         head, body, done = (f"{part}{self._names}" for part in ("head", "body", "done"))

@@ -17,9 +17,7 @@ __all__ = ["CONTEXT", "MAX_ROWS", "MAX_VECTORS", "Element", "emit_micro_kernel",
 # What a call hands over: addresses and sizes, 64 bits each.
 CONTEXT = {
     name: index
-    for index, name in enumerate(
-        ("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared")
-    )
+    for index, name in enumerate(("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared"))
 }
 # The arguments of a micro-kernel: input, weight, sums, steps, how many, bytes from a row's weight to the next one's,
 # whether sums are continued, output, bytes from a row to the next, bias, bytes to the next.

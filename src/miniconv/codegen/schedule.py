@@ -28,11 +28,25 @@ from typing import NamedTuple
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
-__all__ = ["Axis", "Box", "Layout", "Pass", "Segment", "Tap", "Tile", "choose_box", "choose_tile", "passes_of", "split", "whole_axis"]
+__all__ = [
+    "Axis",
+    "Box",
+    "Layout",
+    "Pass",
+    "Segment",
+    "Tap",
+    "Tile",
+    "choose_box",
+    "choose_tile",
+    "passes_of",
+    "split",
+    "whole_axis",
+]
 
 Triple = tuple[int, int, int]
 
 MIN_POSITIONS = 192  # of a box: fewer would make the halo and the weights' traffic dear
+
 
 class Layout(NamedTuple):
     """Where the elements of the operands lie: strides in bytes, of (N, C, D, H, W), and for the weight its own axes."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-__all__ = ["Settings", "config", "settings"]
+__all__ = ["Settings", "config", "current"]
 
 
 class Settings(NamedTuple):
@@ -33,8 +33,9 @@ class Settings(NamedTuple):
 
 
 ALGORITHM_NAMES = (
-    "engine", "im2col", "kn2row", "fft", "winograd_f2", "winograd_f4", "per_channel", "dilation_zeros", "dilation_sampled",
-)  # fmt: skip
+    *("engine", "im2col", "kn2row", "fft", "winograd_f2", "winograd_f4"),
+    *("per_channel", "dilation_zeros", "dilation_sampled"),
+)
 
 
 def _checked(settings: Settings) -> Settings:
@@ -61,9 +62,10 @@ def _from_environment(environment: Any) -> Settings:
     return _checked(Settings(int(threads) if threads else None, algorithm or None, reproducible == "1"))
 
 
-_current: ContextVar[Settings] = ContextVar("miniconv settings", default=_from_environment(os.environ))
+_AT_START = _from_environment(os.environ)
+_current: ContextVar[Settings] = ContextVar("miniconv settings", default=_AT_START)
 
-settings = _current.get
+current = _current.get
 """The settings in force."""
 
 
