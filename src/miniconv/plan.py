@@ -55,8 +55,8 @@ class ConvPlan:
         """The algorithm of the forward pass: ``"engine"`` or a key of ``miniconv.algorithms.ALGORITHMS``."""
         wanted = self.requested or current().algorithm
         if wanted is None or wanted in self.refused:
-            return ENGINE if ENGINE not in self.refused else "im2col"
-        return wanted
+            wanted = "im2col" if ENGINE in self.refused else ENGINE
+        return "im2col" if wanted == ENGINE and _missing() else wanted
 
     def __call__(self, input: Array, weight: Array, bias: Array | None = None) -> Array:
         """The output, of ``problem.output_shape``.
@@ -200,7 +200,7 @@ def _engine_reason(problem: ConvProblem) -> str | None:
     compute = DTYPES[problem.dtype].compute
     if compute not in ("float32", "float64"):
         return f"the engine computes in float32 and float64, but {problem.dtype} is computed in {compute}"
-    return _missing()
+    return None
 
 
 @lru_cache(maxsize=1)
