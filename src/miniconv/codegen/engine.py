@@ -11,12 +11,14 @@ from __future__ import annotations
 import ctypes
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen import threads
 from miniconv.codegen.jit import library
+from miniconv.codegen.kernels import CONTEXT
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.tables import Schedule
 from miniconv.codegen.target import Target
@@ -24,7 +26,9 @@ from miniconv.problem import ConvProblem
 
 __all__ = ["Stage", "Work", "direct", "execute"]
 
-ZERO = np.zeros(8)  # the bias of a problem that has none
+_NOTHING = np.zeros(8)  # the bias of a problem that has none
+_NOTHING_ADDRESS = _NOTHING.ctypes.data
+_CONTEXT = ctypes.c_int64 * len(CONTEXT)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class Work:
     threads: int
     lines: tuple[str, ...]
 
+    @cached_property
+    def address(self) -> int:
+        """Where the program lies."""
+        return self.program.ctypes.data
+
 
 def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
     """The path that computes every problem: multiply-adds of packed input, as ``schedule`` and ``tables`` say."""
@@ -86,12 +95,14 @@ class _Scratch(threading.local):
     """Memory of this thread's calls, kept for the next one."""
 
     buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
+    begin = size = 0
 
     def address(self, size: int) -> int:
         """An address that begins a cache line, with ``size`` bytes behind it."""
-        if len(self.buffer) < size + 63:
+        if self.size < size:
             self.buffer = np.empty(size + 63, np.uint8)
-        return -(-self.buffer.ctypes.data // 64) * 64
+            self.begin, self.size = -(-self.buffer.ctypes.data // 64) * 64, size
+        return self.begin
 
 
 _scratch = _Scratch()
@@ -103,16 +114,8 @@ def execute(work: Work, input: int, weight: int, bias: int, output: int) -> None
     shared = -(-work.shared_bytes // 64) * 64
     scratch = _scratch.address(shared + stride * work.threads)
     bias_step = work.itemsize if bias else 0
-    context = (ctypes.c_int64 * 8)(
-        work.program.ctypes.data,
-        input,
-        weight,
-        bias or ZERO.ctypes.data,
-        bias_step,
-        output,
-        work.kernels,
-        scratch,
-    )
+    bias = bias or _NOTHING_ADDRESS
+    context = _CONTEXT(work.address, input, weight, bias, bias_step, output, work.kernels, scratch)
     address = ctypes.addressof(context)
     for stage in work.stages:
         threads.run(stage.address, address, stage.units, work.threads, scratch + shared, stride)

@@ -18,10 +18,33 @@ from miniconv.codegen.jit import host
 from miniconv.codegen.schedule import Layout
 from miniconv.problem import ConvProblem
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "Ready"]
 
 SMALL = 1 << 19  # multiply-adds that one thread has done before a second one has woken up
 KEPT = 16  # layouts of operands whose work one problem keeps
+
+
+class Ready:
+    """A problem's work for operands of one kind and layout; it looks at nothing but their addresses."""
+
+    def __init__(self, work: Work, problem: ConvProblem, like: Array) -> None:
+        self.work, self.tensors = work, is_tensor(like)
+        self._empty, self._dtype = namespace(like).empty, like.dtype
+        shape = problem.batched_output_shape
+        self._shape, self._back = shape, None
+        if problem.memory_format == "channels_last":
+            order, self._back = _order(len(shape))
+            self._shape = tuple(shape[axis] for axis in order)
+
+    def __call__(self, input: Array, weight: Array, bias: Array | None) -> Array:
+        """The output. The bias' elements must lie one behind another."""
+        output = self._empty(self._shape, dtype=self._dtype)
+        if self.tensors:
+            bias_at = 0 if bias is None else bias.data_ptr()
+            execute(self.work, input.data_ptr(), weight.data_ptr(), bias_at, output.data_ptr())
+            return output if self._back is None else output.permute(self._back)
+        execute(self.work, _address(input), _address(weight), 0 if bias is None else _address(bias), _address(output))
+        return output if self._back is None else output.transpose(self._back)
 
 
 class Compiled:
@@ -33,7 +56,8 @@ class Compiled:
 
     def __init__(self, problem: ConvProblem) -> None:
         self.problem = problem
-        self._works: dict[tuple[Any, ...], Work] = {}
+        self._ready: dict[tuple[Any, ...], Ready] = {}
+        self._small = problem.multiply_adds < SMALL
 
     def __call__(
         self, input: Array, weight: Array, bias: Array | None, threads_wanted: int | None, reproducible: bool
@@ -45,35 +69,41 @@ class Compiled:
             threads_wanted: how many threads to use; None leaves it to torch or the process.
             reproducible: whether only plain sums are allowed.
         """
-        problem = self.problem
         input, weight = _readable(input), _readable(weight)
-        output = _empty(problem, input)
-        count = 1 if problem.multiply_adds < SMALL else threads_wanted or threads.available()
-        key = (_strides(input), _strides(weight), _strides(output), count, reproducible)
-        work = self._works.get(key)
-        if work is None:
-            if len(self._works) >= KEPT:
-                self._works.clear()
-            work = self._works[key] = self.work(input, weight, output, count, reproducible)
         if bias is not None:
             bias = _readable(bias)
-            bias = bias if _strides(bias) in ((1,), (bias.itemsize,)) or len(bias) == 1 else _copied(bias)
-        execute(work, _address(input), _address(weight), 0 if bias is None else _address(bias), _address(output))
-        return output
+            bias = bias if len(bias) == 1 or _byte_strides(bias)[0] == bias.itemsize else _copied(bias)
+        return self.ready(input, weight, threads_wanted, reproducible)(input, weight, bias)
 
-    def work(self, input: Array, weight: Array, output: Array, count: int, reproducible: bool) -> Work:
-        """What computes operands that lie like these."""
-        layout = Layout(*(_five(_byte_strides(x)) for x in (input, weight, output)))
-        return engine.direct(self.problem, layout, host(), count)
+    def ready(self, input: Array, weight: Array, threads_wanted: int | None, reproducible: bool) -> Ready:
+        """What computes operands that lie in memory like these."""
+        problem = self.problem
+        count = 1 if self._small else threads_wanted or threads.available()
+        tensor = is_tensor(input)
+        key = (tensor, _strides(input), _strides(weight), count, reproducible)
+        found = self._ready.get(key)
+        if found is None:
+            if len(self._ready) >= KEPT:
+                self._ready.clear()
+            layout = Layout(_five(_byte_strides(input)), _five(_byte_strides(weight)), self._output_strides())
+            work = engine.direct(problem, layout, host(), count)
+            found = self._ready[key] = Ready(work, problem, input)
+        return found
+
+    def _output_strides(self) -> tuple[int, ...]:
+        shape, itemsize = self.problem.batched_output_shape, np.dtype(self.problem.dtype).itemsize
+        if self.problem.memory_format == "contiguous":
+            return _five(_contiguous(shape, itemsize))
+        order, back = _order(len(shape))
+        turned = _contiguous(tuple(shape[axis] for axis in order), itemsize)
+        return _five(tuple(turned[axis] for axis in back))
 
     def explain(self) -> tuple[str, ...]:
         """The engine's part of ``ConvPlan.explain``, for contiguous operands."""
         problem = self.problem
+        itemsize = np.dtype(problem.dtype).itemsize
         shapes = (problem.batched_input_shape, problem.weight_shape)
-        dtype = np.dtype(problem.dtype)
-        layout = Layout(
-            *(_five(_contiguous(shape, dtype.itemsize)) for shape in (*shapes, problem.batched_output_shape))
-        )
+        layout = Layout(*(_five(_contiguous(shape, itemsize)) for shape in shapes), self._output_strides())
         return engine.direct(problem, layout, host(), threads.available()).lines
 
 
@@ -117,13 +147,3 @@ def _order(rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Axes from channels first to channels last, and back."""
     order = (0, *range(2, rank), 1)
     return order, tuple(int(i) for i in np.argsort(order))
-
-
-def _empty(problem: ConvProblem, like: Array) -> Array:
-    """Memory for the output, as tensor or array, in the problem's memory format."""
-    shape = problem.batched_output_shape
-    if problem.memory_format == "contiguous":
-        return namespace(like).empty(shape, dtype=like.dtype)
-    order, back = _order(len(shape))
-    turned = namespace(like).empty([shape[axis] for axis in order], dtype=like.dtype)
-    return turned.permute(back) if is_tensor(like) else turned.transpose(back)

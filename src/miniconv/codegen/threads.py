@@ -54,7 +54,8 @@ def run(stage: int, context: int, units: int, threads: int, scratch: int, stride
     """Call a stage for all units, by so many threads; each has ``stride`` bytes of scratch."""
     threads = min(threads, units)
     if threads <= 1:
-        _function(stage)(context, 0, units, scratch)
+        function = _functions.get(stage) or _function(stage)
+        function(context, 0, units, scratch)
         return
     parallel = None if _State.forked else _openmp()
     if parallel is not None:
@@ -74,9 +75,13 @@ def run(stage: int, context: int, units: int, threads: int, scratch: int, stride
         other.result()
 
 
-@lru_cache(maxsize=1024)
+_functions: dict[int, Any] = {}
+
+
 def _function(stage: int) -> Any:
-    return STAGE(stage)
+    """The stage at an address, to be called from Python; there are a few of each library of kernels."""
+    function = _functions[stage] = STAGE(stage)
+    return function
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from miniconv.arrays import Array, describe, is_tensor
-from miniconv.plan import plan
+from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem, Operand
 from miniconv.rules import invalid_operand, type_name
 
@@ -279,12 +279,19 @@ def _run(op: str, input: Array, weight: Array, bias: Array | None, options: dict
     tensors = all(map(is_tensor, operands))
     if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
         raise invalid_operand(op, [type_name(x) for x in operands], options)
+
+    def fresh() -> ConvPlan:
+        return plan(_stated(op, tuple(map(describe, operands)), options))
+
     if tensors:
         from miniconv import torch_ops
 
         if not torch_ops.is_plain(operands):
             return torch_ops.call(op, operands, options)
-    return plan(_stated(op, tuple(map(describe, operands)), options))(input, weight, bias)
+        result = torch_ops.plain(op, operands, options, fresh)
+        if result is not None:
+            return result
+    return fresh()(input, weight, bias)
 
 
 def _stated(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:

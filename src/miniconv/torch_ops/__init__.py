@@ -17,6 +17,6 @@ from __future__ import annotations
 from miniconv.torch_ops import _batching as _batching  # registers the operators' batching rule
 from miniconv.torch_ops import _derivatives as _derivatives  # registers their derivatives
 from miniconv.torch_ops._averages import average_
-from miniconv.torch_ops._call import call, convolution, convolution_input_grad, convolution_weight_grad, is_plain
+from miniconv.torch_ops._call import call, convolution, convolution_input_grad, convolution_weight_grad, is_plain, plain
 
 __all__ = ["average_", "call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain"]

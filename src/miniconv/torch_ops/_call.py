@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,31 +11,79 @@ from torch.autograd import forward_ad
 from miniconv.arrays import dtype_name
 from miniconv.problem import ConvProblem, Operand, stated_forms
 from miniconv.rules import per_axis_lists
+from miniconv.settings import current as settings
 from miniconv.torch_ops._operators import OPERATORS, Frame, Geometry, filled
 
-__all__ = ["call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain"]
+__all__ = ["call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain", "plain"]
 
 Tensor = torch.Tensor
 
 GEOMETRIES = 4096  # remembered at most: a program has some hundred different convolutions
 _geometries: dict[tuple[Any, ...], Geometry] = {}
 
+READY = 1024  # remembered at most
+_ready: dict[tuple[Any, ...], Any] = {}
+
+# looked up once: a small convolution takes less time than finding these in their modules
+is_dynamo_compiling, is_grad_enabled = torch.compiler.is_dynamo_compiling, torch.is_grad_enabled
+is_autocast_enabled, get_num_threads = torch.is_autocast_enabled, torch.get_num_threads
+are_transforms_active, dispatch_modes = torch._C._are_functorch_transforms_active, torch._C._len_torch_dispatch_stack
+tracing_state = torch._C._get_tracing_state
+
 _PLAIN_TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
 def is_plain(operands: Sequence[Tensor]) -> bool:
     """Whether nothing records or transforms a call: then it is the plan's, and the dispatcher has no part in it."""
-    if torch.compiler.is_dynamo_compiling():
+    if is_dynamo_compiling():
         return False
-    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
-    return not (
-        recorded
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
+    if is_grad_enabled():
+        for x in operands:
+            if x.requires_grad:
+                return False
+    if (
+        are_transforms_active()
+        or dispatch_modes()
         or forward_ad._current_level >= 0
-        or torch._C._get_tracing_state() is not None
-        or torch.is_autocast_enabled("cpu")
-    ) and all(x.is_cpu and type(x) in _PLAIN_TYPES and x.layout is torch.strided for x in operands)
+        or tracing_state() is not None
+        or is_autocast_enabled("cpu")
+    ):
+        return False
+    for x in operands:
+        if type(x) not in _PLAIN_TYPES or not x.is_cpu or x.layout is not torch.strided:
+            return False
+    return True
+
+
+def plain(op: str, operands: Sequence[Tensor], options: Mapping[str, Any], fresh: Callable[[], Any]) -> Tensor | None:
+    """The result of a plain call like one before, if the engine computed that one; None sends the call on.
+
+    Args:
+        op: ``conv2d``, ``conv_transpose1d``, ...
+        operands: input, weight and, where there is one, bias; of a call that ``is_plain``.
+        options: the other arguments.
+        fresh: gives the plan, when such a call comes for the first time.
+    """
+    for value in options.values():
+        kind = type(value)  # 1 == 1.0 == True: a float must not find what an integer left behind
+        if kind is not int and kind is not str and (kind is not tuple or not all(type(i) is int for i in value)):
+            return None
+    key = [op, settings(), get_num_threads(), *options.values()]
+    for x in operands:
+        if x.is_neg():
+            return None
+        key += [x.shape, x.stride(), x.dtype]
+    name = tuple(key)
+    ready = _ready.get(name)
+    if ready is None:
+        ready = fresh().ready(*operands)
+        if ready is None:
+            return None
+        if len(_ready) >= READY:
+            _ready.clear()
+        _ready[name] = ready
+    result: Tensor = ready(operands[0], operands[1], operands[2] if len(operands) > 2 else None)
+    return result
 
 
 def call(op: str, operands: Sequence[Tensor], options: Mapping[str, Any]) -> Tensor:
