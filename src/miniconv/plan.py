@@ -11,6 +11,7 @@ memory of torch's own.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ConvPlan", "plan"]
 
 ENGINE = "engine"
+PHASES = 64
 
 Operator = Callable[[ConvProblem, Array, Array], Array]
 
@@ -94,7 +96,8 @@ class ConvPlan:
     def input_grad(self, grad_output: Array, weight: Array) -> Array:
         """The gradient with respect to the input, of ``problem.input_shape``; operands as in ``__call__``."""
         shape, batched = self.problem.batched_input_shape, self._reached(grad_output)
-        if self.algorithm == ENGINE and _is_near(grad_output):
+        phases = 1 if self.problem.transposed else math.prod(self.problem.stride)
+        if self.algorithm == ENGINE and phases <= PHASES and _is_near(grad_output):
             result = self._run_compiled(self._compiled_adjoint, shape, batched, weight)
         else:
             backward = im2col.conv if self.problem.transposed else im2col.input_grad
@@ -215,6 +218,10 @@ def _engine_reason(problem: ConvProblem) -> str | None:
     compute = DTYPES[problem.dtype].compute
     if compute not in ("float32", "float64"):
         return f"the engine computes in float32 and float64, but {problem.dtype} is computed in {compute}"
+    if problem.transposed and math.prod(problem.stride) > PHASES:
+        return (
+            f"the engine cuts a transposed convolution into at most {PHASES} phases, but the stride is {problem.stride}"
+        )
     return None
 
 

@@ -273,10 +273,12 @@ class ConvProblem:
         stride): then the ordinary one's input is shorter, and those cells are zero.
         """
         if not self.transposed:
-            forward = replace(self, **self._exchanged(self.output_size), output_padding=())
             # input past the last window: output_padding says how much
-            missing = tuple(i - o for i, o in zip(self.input_size, forward.output_size))
-            return replace(forward, output_padding=missing)
+            missing = tuple(
+                (i + low + high - e) % s
+                for i, (low, high), e, s in zip(self.input_size, self.padding, self.effective_kernel, self.stride)
+            )
+            return replace(self, **self._exchanged(self.output_size), output_padding=missing)
         size, padding = [], []
         for out, (low, high), extra, stride in zip(self.output_size, self.padding, self.output_padding, self.stride):
             beyond = extra >= stride  # cells that the padding cut off come back first; the others are zero

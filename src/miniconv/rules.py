@@ -227,7 +227,7 @@ def check_rules(
         words = ", ".join(f"dilation_{axis}: {d}" for axis, d in zip(_axis_names(len(rows)), rows))
         raise RuntimeError(f"dilation should be greater than zero, but got {words if transposed else rows}")
     if transposed:
-        _check_transposed_extent(input_shape, weight_shape[2:], stride, padding, dilation, output_padding)
+        _check_transposed_extent(input_shape, out_channels, weight_shape[2:], stride, padding, dilation, output_padding)
 
 
 def _check_window_fits(
@@ -245,6 +245,7 @@ def _check_window_fits(
 
 def _check_transposed_extent(
     input_shape: Sequence[int],
+    out_channels: int,
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[tuple[int, int]],
@@ -259,7 +260,7 @@ def _check_transposed_extent(
     if 0 in input_shape[:2]:  # nothing is computed, so torch asks for no more than a shape
         if any(o < 0 for o in output):
             axis = next(i for i, o in enumerate(output) if o < 0)
-            shape = [*input_shape[:2], *output]
+            shape = [input_shape[0], out_channels, *output]
             raise RuntimeError(f"invalid shape dimension {output[axis]} at index {axis + 2} of shape {shape}")
         return
     if any(p >= s and p >= d for p, s, d in zip(output_padding, stride, dilation)):
@@ -288,12 +289,16 @@ def check_bias_dtype(input: Operand, bias: Operand | None) -> None:
 def check_dtypes(op: str, input: Operand, weight: Operand, bias: Operand | None) -> None:
     """One dtype for all operands (no promotion), and one that convolution exists for."""
     if weight.dtype != input.dtype:
-        names = [DTYPES[o.dtype].scalar_name if o.dtype in DTYPES else o.dtype for o in (input, weight)]
+        names = [_scalar_name(o.dtype) for o in (input, weight)]
         raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
     check_bias_dtype(input, bias)
     if input.dtype not in DTYPES:
-        name = re.sub("^Uint", "UInt", input.dtype[0].upper() + input.dtype[1:])
-        raise NotImplementedError(f'"{_BACKENDS[op]}" not implemented for {name!r}')
+        raise NotImplementedError(f'"{_BACKENDS[op]}" not implemented for {_scalar_name(input.dtype)!r}')
+
+
+def _scalar_name(dtype: str) -> str:
+    """What torch calls a dtype in such a message: Double, UInt16, Bool."""
+    return DTYPES[dtype].scalar_name if dtype in DTYPES else re.sub("^Uint", "UInt", dtype[0].upper() + dtype[1:])
 
 
 def batched_shape(shape: tuple[int, ...], dims: int, op: str) -> tuple[int, ...]:
