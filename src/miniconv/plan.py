@@ -241,7 +241,8 @@ def _compile(problem: ConvProblem) -> Compiled:
     """``problem``, in the dtype that it is computed in, for the engine."""
     from miniconv.codegen.operands import Compiled
 
-    return Compiled(replace(problem, dtype=DTYPES[problem.dtype].compute, batch=problem.batch or 1))
+    batch = 1 if problem.batch is None else problem.batch
+    return Compiled(replace(problem, dtype=DTYPES[problem.dtype].compute, batch=batch))
 
 
 @lru_cache(maxsize=4096)

@@ -29,20 +29,22 @@ class Ready:
 
     def __init__(self, work: Work, problem: ConvProblem, like: Array) -> None:
         self.work, self.tensors = work, is_tensor(like)
-        self._empty, self._dtype = namespace(like).empty, like.dtype
-        shape = problem.batched_output_shape
-        self._shape, self._back = shape, None
-        if problem.memory_format == "channels_last":
-            order, self._back = _order(len(shape))
-            self._shape = tuple(shape[axis] for axis in order)
+        self._empty, self._options = namespace(like).empty, {"dtype": like.dtype}
+        self._shape, self._back = problem.batched_output_shape, None
+        if problem.memory_format == "channels_last" and self.tensors:  # never a view of one: torch's results are none
+            name = "channels_last" + "_3d" * (problem.spatial_dims == 3)
+            self._options["memory_format"] = getattr(namespace(like), name)
+        elif problem.memory_format == "channels_last":
+            order, self._back = _order(len(self._shape))
+            self._shape = tuple(self._shape[axis] for axis in order)
 
     def __call__(self, input: Array, weight: Array, bias: Array | None) -> Array:
         """The output. The bias' elements must lie one behind another."""
-        output = self._empty(self._shape, dtype=self._dtype)
+        output = self._empty(self._shape, **self._options)
         if self.tensors:
             bias_at = 0 if bias is None else bias.data_ptr()
             execute(self.work, input.data_ptr(), weight.data_ptr(), bias_at, output.data_ptr())
-            return output if self._back is None else output.permute(self._back)
+            return output
         execute(self.work, _address(input), _address(weight), 0 if bias is None else _address(bias), _address(output))
         return output if self._back is None else output.transpose(self._back)
 
