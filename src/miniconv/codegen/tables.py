@@ -274,7 +274,7 @@ class _Writer:
         overlap = 0
         if shape[2] == axis.count:  # a row is all of the input's, padding on both sides
             behind = axis.low + cells - -(-self.size[2] // axis.in_step)
-            overlap = max(0, min(-axis.low, behind)) if not axis.segments[0].input else 0
+            overlap = max(0, min(-axis.low, behind, axis.halo)) if not axis.segments[0].input else 0
         row = (cells - overlap) * self.itemsize
         slice_bytes = row * (shape[1] + axes[1].halo)
         plane = slice_bytes * (shape[0] + axes[0].halo) + overlap * self.itemsize
