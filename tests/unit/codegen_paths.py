@@ -44,6 +44,8 @@ FAMILY = [
     "conv2d n2 c4 o6 i9x11 k1x1 bias",
     "conv2d n2 c34 o36 i13x17 k3x3 p1x1 bias",
     "conv2d n1 c40 o6 i19x31 k5x5 p2x2",
+    "conv2d n2 c8 o16 i34x16 k4x1 s2x1 p0:1x1 d1x3 g8 bias",  # padding, and no neighbour that a row could share it with
+    "conv2d n2 c20 o29 i8x39 k5x1 s1x3 p1:2x0:3 d2x1",  # the tallest tile
     "conv2d n1 c2 o6 i60x61 k3x3 s1x2",
     "conv2d n1 c3 o40 i15x16 k3x3 p5x2 d5x1",
     "conv2d n2 c12 o12 i14x19 k3x3 p1x1 g12 bias",
@@ -51,6 +53,7 @@ FAMILY = [
     "conv3d n1 c3 o4 i9x5x8 k3x2x2 p2x0x1 d2x3x3",
     "conv_transpose1d n1 c4 o6 i9 k3 s1 p1 d3",
     "conv_transpose2d n1 c4 o6 i5x7 k3x4 s2x3 p1x1 op1x0 g2 bias",
+    "conv_transpose2d n3 c8 o8 i2x30 k3x3 s2x2 p1x1 g8",  # a single row of outputs from two rows of input
     "conv_transpose3d n1 c2 o2 i3x4x5 k2x3x2 s2x1x2 p0x1x1",
 ]
 

@@ -28,7 +28,7 @@ from miniconv.codegen import engine
 from miniconv.plan import plan
 from miniconv.problem import ConvProblem
 
-PROBLEMS = int(os.environ.get("MINICONV_GUARDED_PROBLEMS", "150"))  # of each path, target and dtype
+PROBLEMS = int(os.environ.get("MINICONV_GUARDED_PROBLEMS", "400"))  # of each path, target and dtype
 
 MEBIBYTE = 2**20
 

@@ -263,8 +263,10 @@ class _Writer:
         # planes a multiple of the cache's sets apart would push one another out
         crowded = channel % 2048 == 0 and self.outputs > 32
         if inside and unit and rows and slices and not crowded:
-            row = x_h if shape[0] * shape[1] > 1 else width
-            return Geometry(False, row // self.itemsize, 0, row, x_d if shape[0] > 1 else row * shape[1], 0, channel)
+            # a single row has no next one, but its taps may: then, too, the distance is the caller's
+            row = x_h if shape[0] * shape[1] > 1 or axes[1].halo else width
+            slice_bytes = x_d if shape[0] > 1 or axes[0].halo else row * shape[1]
+            return Geometry(False, row // self.itemsize, 0, row, slice_bytes, 0, channel)
         return self.packed_geometry(axes, shape)
 
     def packed_geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:
