@@ -146,8 +146,14 @@ class _Writer:
     def schedule(self) -> Schedule:
         """All passes, then the head."""
         problem = self.problem
-        passes = [self.merged(axes) for axes in passes_of(problem)]
-        boxes = [choose_box(axes, self.channels, self.target.l2_bytes // 2, self.itemsize) for axes in passes]
+        whole, budget = passes_of(problem), self.target.l2_bytes // 2
+        passes = [self.merged(axes) for axes in whole]
+        # whether passes are merged depends on the layout; how many channels are summed at a time must not
+        channels = [choose_box(axes, self.channels, budget, self.itemsize).channels for axes in whole]
+        boxes = [
+            choose_box(axes, self.channels, budget, self.itemsize)._replace(channels=n)
+            for axes, n in zip(passes, channels)
+        ]
         images = problem.batch or 1
         units = images * problem.groups * sum(map(_box_count, passes, boxes))
         parts = 1 if units % self.threads == 0 or units >= 4 * self.threads else self.threads
