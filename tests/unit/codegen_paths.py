@@ -105,7 +105,9 @@ def laid_out(x: Values, memory_format: str) -> Values:
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
 
 
-def operands(problem: ConvProblem, rng: np.random.Generator, whole: bool = True) -> tuple[Values, Values, Values | None]:
+def operands(
+    problem: ConvProblem, rng: np.random.Generator, whole: bool = True
+) -> tuple[Values, Values, Values | None]:
     """Input (batched), weight and bias: small whole numbers, whose sums are exact in any order, or normal ones."""
 
     def values(shape: tuple[int, ...]) -> Values:

@@ -1,4 +1,4 @@
-"""The engine gives the same bits however the work is shared, laid out, batched or repeated: random numbers, no tolerance.
+"""The engine gives the same bits however work is shared, laid out, batched or repeated: random numbers, no tolerance.
 
 A sum of rounded products depends on the order in which it is taken. So equality here says that the order depends on the
 problem alone.

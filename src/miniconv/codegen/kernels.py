@@ -17,9 +17,7 @@ __all__ = ["CONTEXT", "MAX_ROWS", "MAX_VECTORS", "Element", "emit_micro_kernel",
 # What a call hands over: addresses and sizes, 64 bits each.
 CONTEXT = {
     name: index
-    for index, name in enumerate(
-        ("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared")
-    )
+    for index, name in enumerate(("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared"))
 }
 # The arguments of a micro-kernel: input, weight, sums, steps, how many, bytes from a row's weight to the next one's,
 # whether sums are continued, output, bytes from a row to the next, bias, bytes to the next.
@@ -59,7 +57,7 @@ class Element:
         one = code.op(f"insertelement {self.vector} poison, {self.type} {scalar}, i32 0")
         return code.op(f"shufflevector {self.vector} {one}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer")
 
-    def multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
+    def multiply_add(self, code: Code, a: Value, b: Value, c: Value) -> str:
         """``a * b + c``, fused where the processor can."""
         letter = "f32" if self.bytes == 4 else "f64"
         name = f"@llvm.fmuladd.v{self.lanes}{letter}"
@@ -263,9 +261,9 @@ def emit_item(code: Code, element: Element) -> None:
             inner = code.op(f"select i1 {outside}, i64 {r['tiles']}, i64 {blocks}")
             with code.loop(0, code.mul(blocks, r["tiles"])) as turn:
                 one, other = code.divided(turn.index, inner), code.rest(turn.index, inner)
-                block = code.op(f"select i1 {outside}, i64 {one}, i64 {other}")
+                later = code.op(f"select i1 {outside}, i64 {one}, i64 {other}")
                 index = code.op(f"select i1 {outside}, i64 {other}, i64 {one}")
-                block = code.add(block, box["first_block"])
+                block = code.add(later, box["first_block"])
                 numbers = (c_loop.index, g, block, index)
                 pointers = (program, context, record, chunk_record, source, w, y, scratch)
                 code.call("@tile", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))

@@ -22,17 +22,32 @@ no stride and rows lie one behind another, the caller's own memory has these pro
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
-__all__ = ["Axis", "Box", "Layout", "Pass", "Segment", "Tap", "Tile", "choose_box", "choose_tile", "passes_of", "split", "whole_axis"]
+__all__ = [
+    "Axis",
+    "Box",
+    "Layout",
+    "Pass",
+    "Segment",
+    "Tap",
+    "Tile",
+    "choose_box",
+    "choose_tile",
+    "passes_of",
+    "split",
+    "whole_axis",
+]
 
 Triple = tuple[int, int, int]
 
 MIN_POSITIONS = 192  # of a box: fewer would make the halo and the weights' traffic dear
+
 
 class Layout(NamedTuple):
     """Where the elements of the operands lie: strides in bytes, of (N, C, D, H, W), and for the weight its own axes."""
@@ -42,7 +57,8 @@ class Layout(NamedTuple):
     output: tuple[int, ...]
 
 
-class Tap(NamedTuple):
+@dataclass(frozen=True)
+class Tap:
     """One kernel cell on one axis: its index in the weight, the input phase it reads, and how many steps away."""
 
     index: int
@@ -50,7 +66,8 @@ class Tap(NamedTuple):
     step: int
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True)
+class Segment:
     """Outputs of a pass that are computed together: the cells ``out_step * j + out`` for ``count`` values of j."""
 
     out: int
@@ -58,7 +75,8 @@ class Segment(NamedTuple):
     count: int
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """One pass on one axis."""
 
     segments: tuple[Segment, ...]
