@@ -170,7 +170,7 @@ def test_more_threads_than_units() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to a process here as POSIX does")
 @pytest.mark.parametrize("threads_of_a_call", [1, 2])
 def test_ctrl_c_leaves_nothing_half_used(threads_of_a_call: int) -> None:
-    """Interrupted again and again in the middle of calls, the engine still gives the same bits and lets go of memory."""
+    """Interrupted again and again in the middle of calls, the engine still gives the same bits."""
     code = """
     import os, signal, threading, time
     from miniconv.codegen import threads as sharing
