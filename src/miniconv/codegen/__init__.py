@@ -1,7 +1,7 @@
 """The engine: convolution kernels that Python writes as LLVM IR, and LLVM compiles for the processor at hand.
 
 The README beside this file says in which order to read it. ``unavailable_reason`` is the one question to ask before
-anything else here is imported: the rest needs llvmlite.
+``jit``, ``threads`` and ``engine`` are imported: those need llvmlite.
 """
 
 from __future__ import annotations
