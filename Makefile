@@ -62,7 +62,7 @@ format: $(READY)
 
 doctest: $(READY)
 	$(BIN)/python -m pytest --doctest-modules src
-	$(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md
+	$(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md src/miniconv/codegen/README.md
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -96,9 +96,8 @@ class Code:
         """``min(max(a, low), high)``."""
         name = self.declare("smax", "i64 @llvm.smax.i64(i64, i64)")
         self.declare("smin", "i64 @llvm.smin.i64(i64, i64)")
-        return self.op(
-            f"call i64 @llvm.smin.i64(i64 {self.op(f'call i64 @llvm.{name}.i64(i64 {a}, i64 {low})')}, i64 {high})"
-        )
+        at_least = self.op(f"call i64 @llvm.{name}.i64(i64 {a}, i64 {low})")
+        return self.op(f"call i64 @llvm.smin.i64(i64 {at_least}, i64 {high})")
 
     def test(self, relation: str, a: Value, b: Value) -> str:
         """Whether ``a relation b``; the relation in LLVM's letters (slt, eq, ...)."""
@@ -136,7 +135,7 @@ class Code:
         self._label(body)
         yield loop
         following = self.op(f"add i64 {loop.index}, {step}")
-        phis = [("i64", loop.index, start, following)]
+        phis: list[tuple[str, str, Value, Value]] = [("i64", loop.index, start, following)]
         phis += [(t, name, first, last) for (t, first), name, last in zip(carried, loop.values, loop.next)]
         for i, (type_, name, first, last) in enumerate(phis):
             self._lines[here + i] = f"  {name} = phi {type_} [{first}, %{before}], [{last}, %{self._block}]"

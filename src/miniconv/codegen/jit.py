@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -14,7 +15,12 @@ from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import MAX_ROWS, MAX_VECTORS, Element, emit_micro_kernel, emit_walk, micro_kernel_name
 from miniconv.codegen.target import TARGETS, Target
 
-__all__ = ["Library", "compile_code", "host", "library"]
+__all__ = ["Library", "assembly", "compile_code", "host", "library", "object_code"]
+
+# Held by whoever compiles, and by whoever forks: a child must not begin with LLVM in the middle of something.
+_LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 @lru_cache(maxsize=1)
@@ -38,22 +44,42 @@ def host() -> Target:
 _ENGINES: list[Any] = []
 
 
-def _machine(target: Target) -> Any:
+def _machine(target: Target, jit: bool = True) -> Any:
+    if target.triple not in ("", llvm.get_process_triple()):
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, jit=True
+    return llvm.Target.from_triple(target.triple or llvm.get_process_triple()).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=jit
     )
+
+
+def _module(code: Code) -> Any:
+    module = llvm.parse_assembly(code.text())
+    module.verify()
+    return module
 
 
 def compile_code(code: Code, target: Target) -> Any:
     """The compiled module. It is kept for ever: addresses in it are handed out as numbers."""
-    module = llvm.parse_assembly(code.text())
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, _machine(target))
-    engine.finalize_object()
-    _ENGINES.append(engine)
-    return engine
+    with _LOCK:
+        engine = llvm.create_mcjit_compiler(_module(code), _machine(target))
+        engine.finalize_object()
+        _ENGINES.append(engine)
+        return engine
+
+
+def assembly(code: Code, target: Target) -> str:
+    """The instructions that LLVM chooses on any target, to be read; this processor need not be of its kind."""
+    with _LOCK:
+        return str(_machine(target, jit=False).emit_assembly(_module(code)))
+
+
+def object_code(code: Code, target: Target) -> bytes:
+    """The same as the bytes of an object file, to be linked."""
+    with _LOCK:
+        return bytes(_machine(target, jit=False).emit_object(_module(code)))
 
 
 class Library:
@@ -63,14 +89,13 @@ class Library:
         self.element = Element.of(dtype, target)
         self.target = target
         self._kernels = np.zeros((MAX_ROWS + 1, MAX_VECTORS + 1), np.int64)
-        self._lock = threading.Lock()
         code = Code()
         emit_walk(code, self.element)
         self.run_address = compile_code(code, self.target).get_function_address("run")
 
     def kernel_table(self, kernels: frozenset[tuple[int, int]]) -> int:
         """The address of the table of micro-kernels, with these in it."""
-        with self._lock:
+        with _LOCK:
             missing = [key for key in sorted(kernels) if not self._kernels[key]]
             if missing:
                 code = Code()
@@ -83,8 +108,9 @@ class Library:
 
 
 def library(dtype: str, target: Target) -> Library:
-    """The kernels of float32 or float64 on ``target``."""
-    return _library(dtype, replace(target, l2_bytes=0))
+    """The kernels of float32 or float64 on ``target``; the same object for every thread, for ever."""
+    with _LOCK:  # else two threads that come first could both make one, of which the cache would drop one
+        return _library(dtype, replace(target, l2_bytes=0))
 
 
 @cache  # never dropped: compiled code must outlive every plan

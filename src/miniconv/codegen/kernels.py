@@ -24,7 +24,7 @@ CONTEXT = {
 MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
 # The table of micro-kernels has MAX_VECTORS + 1 addresses for each number of rows.
-MAX_ROWS, MAX_VECTORS = 28, 6
+MAX_ROWS, MAX_VECTORS = 30, 6
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Element:
         one = code.op(f"insertelement {self.vector} poison, {self.type} {scalar}, i32 0")
         return code.op(f"shufflevector {self.vector} {one}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer")
 
-    def multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
+    def multiply_add(self, code: Code, a: Value, b: Value, c: Value) -> str:
         """``a * b + c``, fused where the processor can."""
         letter = "f32" if self.bytes == 4 else "f64"
         name = f"@llvm.fmuladd.v{self.lanes}{letter}"
@@ -261,9 +261,9 @@ def emit_item(code: Code, element: Element) -> None:
             inner = code.op(f"select i1 {outside}, i64 {r['tiles']}, i64 {blocks}")
             with code.loop(0, code.mul(blocks, r["tiles"])) as turn:
                 one, other = code.divided(turn.index, inner), code.rest(turn.index, inner)
-                block = code.op(f"select i1 {outside}, i64 {one}, i64 {other}")
+                later = code.op(f"select i1 {outside}, i64 {one}, i64 {other}")
                 index = code.op(f"select i1 {outside}, i64 {other}, i64 {one}")
-                block = code.add(block, box["first_block"])
+                block = code.add(later, box["first_block"])
                 numbers = (c_loop.index, g, block, index)
                 pointers = (program, context, record, chunk_record, source, w, y, scratch)
                 code.call("@tile", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))

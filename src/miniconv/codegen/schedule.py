@@ -22,6 +22,7 @@ no stride and rows lie one behind another, the caller's own memory has these pro
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
@@ -56,7 +57,8 @@ class Layout(NamedTuple):
     output: tuple[int, ...]
 
 
-class Tap(NamedTuple):
+@dataclass(frozen=True)
+class Tap:
     """One kernel cell on one axis: its index in the weight, the input phase it reads, and how many steps away."""
 
     index: int
@@ -64,7 +66,8 @@ class Tap(NamedTuple):
     step: int
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True)
+class Segment:
     """Outputs of a pass that are computed together: the cells ``out_step * j + out`` for ``count`` values of j."""
 
     out: int
@@ -72,7 +75,8 @@ class Segment(NamedTuple):
     count: int
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """One pass on one axis."""
 
     segments: tuple[Segment, ...]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -159,8 +159,14 @@ class _Writer:
     def schedule(self) -> Schedule:
         """All passes, then the head."""
         problem = self.problem
-        passes = [self.merged(axes) for axes in passes_of(problem)]
-        boxes = [choose_box(axes, self.channels, self.target.l2_bytes // 2, self.itemsize) for axes in passes]
+        whole, budget = passes_of(problem), self.target.l2_bytes // 2
+        passes = [self.merged(axes) for axes in whole]
+        # whether passes are merged depends on the layout; how many channels are summed at a time must not
+        channels = [choose_box(axes, self.channels, budget, self.itemsize).channels for axes in whole]
+        boxes = [
+            choose_box(axes, self.channels, budget, self.itemsize)._replace(channels=n)
+            for axes, n in zip(passes, channels)
+        ]
         images = problem.batch or 1
         units = images * problem.groups * sum(map(_box_count, passes, boxes))
         parts = 1 if units % self.threads == 0 or units >= 4 * self.threads else self.threads
@@ -205,7 +211,7 @@ class _Writer:
             record, blocks = records[shape]
             output = sum(piece.out * stride for piece, stride in zip(corner, self.layout.output[2:]))
             bounds = np.cumsum([0, *split(blocks, -(-blocks // parts))]).tolist()
-            for first, end in zip(bounds[:-1], bounds[1:]):
+            for first, end in pairwise(bounds):
                 items.append((record, *(piece.input for piece in corner), output, first, end))
         return items
 
@@ -277,8 +283,10 @@ class _Writer:
         # planes a multiple of the cache's sets apart would push one another out
         crowded = channel % 2048 == 0 and self.outputs > 32
         if inside and unit and rows and slices and not crowded:
-            row = x_h if shape[0] * shape[1] > 1 else width
-            return Geometry(False, row // self.itemsize, 0, row, x_d if shape[0] > 1 else row * shape[1], 0, channel)
+            # a single row has no next one, but its taps may: then, too, the distance is the caller's
+            row = x_h if shape[0] * shape[1] > 1 or axes[1].halo else width
+            slice_bytes = x_d if shape[0] > 1 or axes[0].halo else row * shape[1]
+            return Geometry(False, row // self.itemsize, 0, row, slice_bytes, 0, channel)
         return self.packed_geometry(axes, shape)
 
     def packed_geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:

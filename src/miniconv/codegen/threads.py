@@ -10,8 +10,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -37,7 +41,8 @@ def _after_fork() -> None:
     _State.forked, _State.pool = True, None
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def available() -> int:
@@ -62,17 +67,50 @@ def run(stage: int, context: int, units: int, threads: int, scratch: int, stride
         share = (ctypes.c_int64 * len(SHARE))(stage, context, units, scratch, stride)
         parallel(ctypes.addressof(share), threads)
         return
+    bounds = [units * i // threads for i in range(threads + 1)]
+    shares = [(context, begin, end, scratch + stride * i) for i, (begin, end) in enumerate(pairwise(bounds))]
+    _run_in_pool(_function(stage), shares)
+
+
+def _run_in_pool(function: Callable[..., None], shares: list[tuple[int, int, int, int]]) -> None:
+    """Call ``function`` with each of the shares, by this thread and as many of the pool's as come in time.
+
+    When it ends, be it by Ctrl-C, no thread is at work any more: whatever the shares name may then be freed.
+    """
+    started: list[None] = []
+    finished: list[None] = []
+    bell: SimpleQueue[None] = SimpleQueue()
+
+    def take() -> None:
+        with suppress(IndexError):  # no share left
+            while True:
+                function(*shares.pop())
+
+    def help_out() -> None:
+        started.append(None)  # before a share is taken: see below
+        try:
+            take()
+        finally:
+            finished.append(None)
+            bell.put(None)
+
     if _State.pool is None:
         _State.pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="miniconv")
-    bounds = [units * i // threads for i in range(threads + 1)]
-    function = _function(stage)
-    others = [
-        _State.pool.submit(function, context, begin, end, scratch + stride * i)
-        for i, (begin, end) in enumerate(zip(bounds[1:-1], bounds[2:]), 1)
-    ]
-    function(context, 0, bounds[1], scratch)
-    for other in others:
-        other.result()
+    interrupt = None
+    try:
+        with suppress(RuntimeError):  # no thread to be had, or the interpreter is about to end: this one does it all
+            for _ in shares[1:]:
+                _State.pool.submit(help_out)
+        take()
+    finally:
+        shares.clear()  # who comes from now on finds nothing to do; who has come has said so
+        while len(finished) < len(started):
+            try:
+                bell.get()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
 
 _functions: dict[int, Any] = {}

@@ -1,0 +1,234 @@
+"""The engine among threads, forks and interrupts: many callers at once, calls from a child process, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="the engine is compiled by llvmlite")
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and codegen_paths.py is no test
+import codegen_paths as paths
+
+from miniconv.codegen import engine, jit, threads
+from miniconv.codegen.target import TARGETS
+from miniconv.problem import ConvProblem
+
+PROBLEM = "conv2d n2 c34 o36 i13x17 k3x3 p1x1 bias"
+
+# What a child process begins with: `check(path, threads)` runs a problem and compares it with the parent's bits.
+PRELUDE = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import numpy as np, codegen_paths as paths
+from miniconv.codegen import engine, jit, threads
+from miniconv.problem import ConvProblem
+problem = ConvProblem.parse({PROBLEM!r})
+x, w, b = paths.operands(problem, np.random.default_rng(8), whole=False)
+def convolved(path, threads):
+    return paths.convolved(path, problem, x, w, b, jit.host(), threads)
+"""
+
+
+def says(code: str, *arguments: str) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(code), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+def served(path: str, dtype: str) -> list[ConvProblem]:
+    every = (ConvProblem.parse(f"{text} {dtype}") for text in paths.FAMILY)
+    return [problem for problem in every if paths.PATHS[path].refuses(problem) is None]
+
+
+@pytest.mark.parametrize(("path", "dtype"), list(product(paths.PATHS, paths.DTYPES)))
+def test_many_callers_at_once(path: str, dtype: str) -> None:
+    host = jit.host()
+    work = []
+    for problem in served(path, dtype):
+        operands = paths.operands(problem, np.random.default_rng(9), whole=False)
+        work.append((problem, operands, paths.convolved(path, problem, *operands, host)))
+
+    def call(index: int) -> bool:
+        problem, operands, expected = work[index % len(work)]
+        got = paths.convolved(path, problem, *operands, host, threads=1 + index % 3)
+        return np.array_equal(got, expected)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(call, range(40 * len(work))))
+
+
+def test_one_work_serves_many_callers_at_once() -> None:
+    """The work of a problem is shared by all who call it; nothing in it may be written to."""
+    problem = ConvProblem.parse(PROBLEM)
+    rng = np.random.default_rng(10)
+    calls = [paths.operands(problem, rng, whole=False) for _ in range(16)]
+    for path in paths.PATHS:
+        if paths.PATHS[path].refuses(problem) is not None:
+            continue
+        y = np.empty(problem.batched_output_shape, "float32")
+        work = paths.prepared(path, problem, calls[0][0], calls[0][1], y, jit.host(), 2)
+        before = work.program.copy()
+
+        def call(operands: tuple, path: str = path, work: engine.Work = work) -> bool:
+            got = np.empty(problem.batched_output_shape, "float32")
+            for _ in range(20):
+                paths.execute(work, *operands, got)
+            return np.array_equal(got, paths.convolved(path, problem, *operands, jit.host()))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(call, calls))
+        assert np.array_equal(work.program, before)
+
+
+def test_threads_that_come_first_together_share_one_library() -> None:
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as pool:
+        print(len({id(library) for library in pool.map(lambda _: jit.library("float32", jit.host()), range(8))}))
+    """
+    assert says(code) == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("path", paths.PATHS)
+def test_a_child_of_fork_computes_the_same(path: str) -> None:
+    code = """
+    import os
+    path = sys.argv[1]
+    expected = [convolved(path, n) for n in (1, 2, 3)]
+    child = os.fork()
+    if child == 0:
+        same = all(np.array_equal(convolved(path, n), y) for n, y in zip((1, 2, 3), expected))
+        grandchild = os.fork()
+        if grandchild == 0:
+            os._exit(0 if np.array_equal(convolved(path, 2), expected[1]) else 1)
+        os._exit(0 if same and os.waitpid(grandchild, 0)[1] == 0 else 1)
+    print(os.waitpid(child, 0)[1], np.array_equal(convolved(path, 2), expected[1]))
+    """
+    assert says(code, path) == "0 True"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_while_another_thread_compiles() -> None:
+    code = """
+    import os, threading, time
+    from dataclasses import replace
+    stop = threading.Event()
+    def compile():
+        size = 1
+        while not stop.is_set():
+            jit.library("float32", replace(jit.host(), name=f"again {size}"))
+            size += 1
+            time.sleep(0.001)  # a lock is not fair
+    thread = threading.Thread(target=compile)
+    thread.start()
+    ended = []
+    for dtype in ["float32", "float64"] * 4:
+        child = os.fork()
+        if child == 0:
+            jit.library(dtype, replace(jit.host(), name="child"))
+            os._exit(0)
+        ended.append(os.waitpid(child, 0)[1])
+    stop.set()
+    thread.join()
+    print(set(ended))
+    """
+    assert says(code) == "{0}"
+
+
+@pytest.mark.parametrize("shares", [2, 3, 7])
+def test_the_pool_runs_every_unit_once(shares: int) -> None:
+    seen: list[tuple[int, ...]] = []
+    stage = threads.STAGE(lambda context, begin, end, scratch: seen.append((begin, end, scratch)))
+    forked, threads._State.forked = threads._State.forked, True  # as in a child: without OpenMP
+    try:
+        address = paths.ctypes.cast(stage, paths.ctypes.c_void_p).value
+        threads.run(address, 0, 100, shares, 4096, 64)
+    finally:
+        threads._State.forked = forked
+    units = [unit for begin, end, _ in seen for unit in range(begin, end)]
+    assert sorted(units) == list(range(100))
+    assert sorted(scratch for _, _, scratch in seen) == [4096 + 64 * i for i in range(shares)]
+
+
+def test_more_threads_than_units() -> None:
+    problem = ConvProblem.parse("conv2d n1 c1 o1 i3x4 k3x4")
+    x, w, b = paths.operands(problem, np.random.default_rng(0))
+    assert paths.convolved("direct", problem, x, w, b, jit.host(), 64) == np.sum(x * w)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to a process here as POSIX does")
+@pytest.mark.parametrize("threads_of_a_call", [1, 2])
+def test_ctrl_c_leaves_nothing_half_used(threads_of_a_call: int) -> None:
+    """Interrupted again and again in the middle of calls, the engine still gives the same bits."""
+    code = """
+    import os, signal, threading, time
+    from miniconv.codegen import threads as sharing
+    count = int(sys.argv[1])
+    expected = convolved("direct", count)
+    def interrupt():
+        for _ in range(60):
+            time.sleep(0.004)
+            os.kill(os.getpid(), signal.SIGINT)
+        over.set()
+    over = threading.Event()
+    interrupts, calls = 0, 0
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    while True:
+        try:
+            while not over.is_set():
+                y = convolved("direct", count)
+                calls += 1
+                assert np.array_equal(y, expected)
+                del y
+            sender.join()
+            break
+        except KeyboardInterrupt:
+            interrupts += 1
+    assert np.array_equal(convolved("direct", count), expected)
+    print(interrupts > 20, calls > 20)
+    """
+    assert says(code, str(threads_of_a_call)) == "True True"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to a process here as POSIX does")
+def test_ctrl_c_waits_for_the_pool() -> None:
+    """Whoever is at work when the interrupt comes finishes first: it may be writing to the caller's memory."""
+    code = """
+    import ctypes, os, signal, time
+    main, busy, ended = __import__("threading").get_ident(), [], []
+    def stage(context, begin, end, scratch):
+        if __import__("threading").get_ident() != main:
+            busy.append(begin)
+            time.sleep(0.3)
+            ended.append(begin)
+        else:
+            while not busy:
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+    function = threads.STAGE(stage)
+    try:
+        threads._run_in_pool(lambda *share: stage(*share), [(0, 0, 1, 0), (0, 1, 2, 0)])
+    except KeyboardInterrupt:
+        print(len(busy), len(ended))
+    """
+    assert says(code) == "1 1"
+
+
+def test_a_narrower_target_is_another_library() -> None:
+    host = jit.host()
+    others = [target for target in paths.targets().values() if target != host]
+    assert all(jit.library("float32", other) is not jit.library("float32", host) for other in others)
+    assert jit.library("float32", host) is jit.library("float32", paths.narrow(host))
+    assert set(TARGETS) >= {target.name for target in others}
