@@ -23,6 +23,7 @@ import numpy as np
 from miniconv import arrays
 from miniconv.algorithms import ALGORITHMS, im2col
 from miniconv.arrays import Array
+from miniconv.codegen import unavailable_reason
 from miniconv.dtypes import DTYPES
 from miniconv.problem import ConvProblem
 from miniconv.settings import current
@@ -122,8 +123,10 @@ class ConvPlan:
         if compute == self.problem.dtype:
             return compiled(first, second, bias, now.threads, now.reproducible)
         with np.errstate(all="ignore"):  # overflow is Inf, without a warning
-            operands = (x if x is None else arrays.cast(x, compute) for x in (first, second, bias))
-            return arrays.cast(compiled(*operands, now.threads, now.reproducible), self.problem.dtype)
+            first, second = arrays.cast(first, compute), arrays.cast(second, compute)
+            bias = None if bias is None else arrays.cast(bias, compute)
+            result = compiled(first, second, bias, now.threads, now.reproducible)
+            return arrays.cast(result, self.problem.dtype)
 
     @cached_property
     def _compiled(self) -> Compiled:
@@ -227,14 +230,11 @@ def _engine_reason(problem: ConvProblem) -> str | None:
 
 @lru_cache(maxsize=1)
 def _missing() -> str | None:
-    """Why there is no engine on this machine, or None; said once."""
-    try:
-        from miniconv.codegen import operands  # noqa: F401  # imports LLVM, and asks it for this processor
-    except Exception as error:
-        reason = f"the engine is not available: {error}"
-        warnings.warn(f"{reason}. Convolutions are right, but slower.", RuntimeWarning, stacklevel=2)
-        return reason
-    return None
+    """Why there is no engine in this process, or None; a program is told once."""
+    reason = unavailable_reason()
+    if reason is not None:
+        warnings.warn(f"{reason}. Convolutions are right, but slower", RuntimeWarning, stacklevel=2)
+    return reason
 
 
 def _compile(problem: ConvProblem) -> Compiled:

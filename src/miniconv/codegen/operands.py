@@ -105,7 +105,8 @@ class Compiled:
         problem = self.problem
         itemsize = np.dtype(problem.dtype).itemsize
         shapes = (problem.batched_input_shape, problem.weight_shape)
-        layout = Layout(*(_five(_contiguous(shape, itemsize)) for shape in shapes), self._output_strides())
+        first, second = (_five(_contiguous(shape, itemsize)) for shape in shapes)
+        layout = Layout(first, second, self._output_strides())
         return engine.direct(problem, layout, host(), threads.available()).lines
 
 

@@ -19,4 +19,12 @@ from miniconv.torch_ops import _derivatives as _derivatives  # registers their d
 from miniconv.torch_ops._averages import average_
 from miniconv.torch_ops._call import call, convolution, convolution_input_grad, convolution_weight_grad, is_plain, plain
 
-__all__ = ["average_", "call", "convolution", "convolution_input_grad", "convolution_weight_grad", "is_plain"]
+__all__ = [
+    "average_",
+    "call",
+    "convolution",
+    "convolution_input_grad",
+    "convolution_weight_grad",
+    "is_plain",
+    "plain",
+]

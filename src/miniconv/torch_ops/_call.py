@@ -49,10 +49,7 @@ def is_plain(operands: Sequence[Tensor]) -> bool:
         or is_autocast_enabled("cpu")
     ):
         return False
-    for x in operands:
-        if type(x) not in _PLAIN_TYPES or not x.is_cpu or x.layout is not torch.strided:
-            return False
-    return True
+    return all(type(x) in _PLAIN_TYPES and x.is_cpu and x.layout is torch.strided for x in operands)
 
 
 def plain(op: str, operands: Sequence[Tensor], options: Mapping[str, Any], fresh: Callable[[], Any]) -> Tensor | None:
