@@ -26,7 +26,7 @@ CONTEXT = {
 MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
 # The table of micro-kernels has MAX_VECTORS + 1 addresses for each number of rows.
-MAX_ROWS, MAX_VECTORS = 28, 6
+MAX_ROWS, MAX_VECTORS = 30, 6
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,51 @@ class Element:
         one = code.op(f"insertelement {self.vector} poison, {self.type} {scalar}, i32 0")
         return code.op(f"shufflevector {self.vector} {one}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer")
 
+    def mask(self, code: Code, count: Value) -> str:
+        """Which lanes come before ``count``."""
+        lanes = f"<{self.lanes} x i64>"
+        one = code.op(f"insertelement {lanes} poison, i64 {count}, i32 0")
+        limit = code.op(f"shufflevector {lanes} {one}, {lanes} poison, <{self.lanes} x i32> zeroinitializer")
+        numbers = ", ".join(f"i64 {lane}" for lane in range(self.lanes))
+        return code.op(f"icmp slt {lanes} <{numbers}>, {limit}")
+
+    def load_some(self, code: Code, mask: str, pointer: Value, distance: Value = 0) -> str:
+        """The lanes of ``mask``; the memory of the others is not touched."""
+        name, at = f"@llvm.masked.load.{self._suffix}.p0", code.at(pointer, distance)
+        some = f"<{self.lanes} x i1>"
+        code.declare(name, f"{self.vector} {name}(ptr, i32, {some}, {self.vector})")
+        return code.op(
+            f"call {self.vector} {name}(ptr {at}, i32 {self.bytes}, {some} {mask}, {self.vector} zeroinitializer)"
+        )
+
+    def store_some(self, code: Code, mask: str, value: Value, pointer: Value, distance: Value = 0) -> None:
+        """Store the lanes of ``mask``."""
+        name, at = f"@llvm.masked.store.{self._suffix}.p0", code.at(pointer, distance)
+        some = f"<{self.lanes} x i1>"
+        code.declare(name, f"void {name}({self.vector}, ptr, i32, {some})")
+        code.call(name, f"{self.vector} {value}", f"ptr {at}", f"i32 {self.bytes}", f"{some} {mask}")
+
+    def transposed(self, code: Code, rows: list[str]) -> list[str]:
+        """As many vectors as lanes, columns for rows: blocks of 1, 2, 4 ... lanes change places across the diagonal."""
+        rows = list(rows)
+        for size in (1 << bit for bit in range(self.lanes.bit_length() - 1)):
+            low = [i if not i & size else self.lanes + i - size for i in range(self.lanes)]
+            high = [i + size if not i & size else self.lanes + i for i in range(self.lanes)]
+            for i in (i for i in range(self.lanes) if not i & size):
+                pair = f"{self.vector} {rows[i]}, {self.vector} {rows[i + size]}"
+                rows[i], rows[i + size] = (
+                    code.op(f"shufflevector {pair}, <{self.lanes} x i32> <{', '.join(f'i32 {x}' for x in order)}>")
+                    for order in (low, high)
+                )
+        return rows
+
+    @property
+    def _suffix(self) -> str:
+        return f"v{self.lanes}f{8 * self.bytes}"
+
     def multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
         """``a * b + c``, fused where the processor can."""
-        letter = "f32" if self.bytes == 4 else "f64"
-        name = f"@llvm.fmuladd.v{self.lanes}{letter}"
+        name = f"@llvm.fmuladd.{self._suffix}"
         code.declare(name, f"{self.vector} {name}({self.vector}, {self.vector}, {self.vector})")
         return code.op(f"call {self.vector} {name}({self.vector} {a}, {self.vector} {b}, {self.vector} {c})")
 
@@ -136,56 +177,109 @@ def emit_store(code: Code, element: Element, first: bool) -> None:
     with code.function("store_first" if first else "store_more", *arguments, internal=True) as args:
         sums, y, count, step, bias = args
         biases = element.splat(code, bias) if first else ""
-
-        def put(type_: str, from_: Value, to: Value, added: str) -> None:
-            before = added if first else code.load(type_, y, to, element.bytes)
-            value = code.load(type_, sums, from_, element.bytes)
-            code.store(type_, code.op(f"fadd {type_} {value}, {before}"), y, to, element.bytes)
-
+        whole = code.op(f"and i64 {count}, {-element.lanes}")
+        rest = code.sub(count, whole)
         dense = code.test("eq", step, element.bytes)
-        vectors = code.op(f"select i1 {dense}, i64 {code.divided(count, element.lanes)}, i64 0")
-        with code.loop(0, code.mul(vectors, size), size) as loop:
-            put(vector, loop.index, loop.index, biases)
-        done = code.mul(vectors, element.lanes)
-        if first:  # what is left of a long run: a vector that repeats some of the last one
-            left = code.op(f"and i1 {code.test('sgt', vectors, 0)}, {code.test('slt', done, count)}")
-            with code.when(left):
-                last = code.mul(code.sub(count, element.lanes), element.bytes)
-                put(vector, last, last, biases)
-            done = code.op(f"select i1 {left}, i64 {count}, i64 {done}")
-        with code.loop(done, count) as loop:
-            put(element.type, code.mul(loop.index, element.bytes), code.mul(loop.index, step), bias)
+        with code.when(dense):
+            with code.loop(0, code.mul(whole, element.bytes), size) as loop:
+                value = code.load(vector, sums, loop.index, element.bytes)
+                before = biases if first else code.load(vector, y, loop.index, element.bytes)
+                total = code.op(f"fadd {vector} {value}, {before}")
+                code.store(vector, total, y, loop.index, element.bytes)
+            with code.when(code.test("ne", rest, 0)):
+                mask, at = element.mask(code, rest), code.mul(whole, element.bytes)
+                before = biases if first else element.load_some(code, mask, y, at)
+                total = code.op(f"fadd {vector} {element.load_some(code, mask, sums, at)}, {before}")
+                element.store_some(code, mask, total, y, at)
+        with code.loop(code.op(f"select i1 {dense}, i64 {count}, i64 0"), count) as loop:
+            at = code.mul(loop.index, step)
+            value = code.load(element.type, sums, code.mul(loop.index, element.bytes), element.bytes)
+            one = bias if first else code.load(element.type, y, at, element.bytes)
+            code.store(element.type, code.op(f"fadd {element.type} {value}, {one}"), y, at, element.bytes)
+
+
+def emit_store_across(code: Code, element: Element, first: bool) -> None:
+    """``store`` for all rows of a tile at once, where the channels of a position lie one behind another."""
+    vector, lanes, size = element.vector, element.lanes, element.bytes * element.lanes
+    arguments = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64")
+    with code.function("across_first" if first else "across_more", *arguments, internal=True) as args:
+        sums, row_bytes, rows, y, count, step, bias, bias_step = args
+        with code.loop(0, rows, lanes) as m:
+            rows_now = code.sub(rows, m.index)
+            mask = element.mask(code, rows_now)
+            channels = code.at(y, code.mul(m.index, element.bytes))
+            # without a bias there is one zero, and no distance to the next
+            some = element.mask(code, code.op(f"select i1 {code.test('eq', bias_step, 0)}, i64 0, i64 {rows_now}"))
+            biases = element.load_some(code, some, bias, code.mul(m.index, bias_step)) if first else ""
+            with code.loop(0, count, lanes) as loop:
+                x = code.at(sums, code.add(code.mul(m.index, row_bytes), code.mul(loop.index, element.bytes)))
+                last = code.sub(rows_now, 1)
+                values = [code.load(vector, x, code.mul(code.least(i, last), row_bytes), element.bytes) for i in range(lanes)]
+                left = code.sub(count, loop.index)
+                for i, value in enumerate(element.transposed(code, values)):
+                    with code.when(code.test("sgt", left, i)):
+                        at = code.at(channels, code.mul(code.add(loop.index, i), step))
+                        before = biases if first else element.load_some(code, mask, at)
+                        element.store_some(code, mask, code.op(f"fadd {vector} {value}, {before}"), at)
 
 
 def emit_copy(code: Code, element: Element) -> None:
     """Copy ``count`` cells that lie ``step`` bytes apart to consecutive memory."""
     vector, size, lanes = element.vector, element.bytes * element.lanes, element.lanes
-    with code.function("copy", "ptr", "ptr", "i64", "i64", internal=True) as (into, x, count, step):
-
-        def scalar(start: Value) -> None:
-            with code.loop(start, count) as loop:
-                value = code.load(element.type, x, code.mul(loop.index, step), element.bytes)
-                code.store(element.type, value, into, code.mul(loop.index, element.bytes), element.bytes)
-
-        long = code.test("sge", count, lanes)
-        dense = code.op(f"and i1 {long}, {code.test('eq', step, element.bytes)}")
+    even = ", ".join(f"i32 {2 * i}" for i in range(lanes))
+    with code.function("copy", "ptr", "ptr", "i64", "i64", internal=True) as (into, x, step, count):
+        # all but the last 1 to VL cells: whole vectors
+        whole = code.op(f"and i64 {code.sub(count, 1)}, {-lanes}")
+        rest, end = code.sub(count, whole), code.mul(whole, element.bytes)
+        dense, halved = (code.test("eq", step, n * element.bytes) for n in (1, 2))
         with code.when(dense):
-            end = code.mul(code.sub(count, lanes), element.bytes)
             with code.loop(0, end, size) as loop:
                 code.store(vector, code.load(vector, x, loop.index, element.bytes), into, loop.index, element.bytes)
-            code.store(vector, code.load(vector, x, end, element.bytes), into, end, element.bytes)
-        # every second cell: two vectors, of which the even lanes are kept. The last cell is read by itself, for the
-        # cell behind it need not exist
-        halved = code.op(f"and i1 {code.test('sgt', count, lanes)}, {code.test('eq', step, 2 * element.bytes)}")
-        pairs = code.op(f"select i1 {halved}, i64 {code.divided(code.sub(count, 1), lanes)}, i64 0")
-        even = ", ".join(f"i32 {2 * i}" for i in range(lanes))
-        with code.loop(0, pairs) as loop:
-            pair = code.at(x, code.mul(loop.index, 2 * size))
-            low, high = code.load(vector, pair, 0, element.bytes), code.load(vector, pair, size, element.bytes)
-            kept = code.op(f"shufflevector {vector} {low}, {vector} {high}, <{lanes} x i32> <{even}>")
-            code.store(vector, kept, into, code.mul(loop.index, size), element.bytes)
-        done = code.op(f"select i1 {dense}, i64 {count}, i64 {code.mul(pairs, lanes)}")
-        scalar(done)
+            mask = element.mask(code, rest)
+            element.store_some(code, mask, element.load_some(code, mask, x, end), into, end)
+        with code.when(halved):  # every second cell: the even lanes of two vectors
+            with code.loop(0, end, size) as loop:
+                pair = code.at(x, code.mul(loop.index, 2))
+                parts = (code.load(vector, pair, n * size, element.bytes) for n in (0, 1))
+                kept = _shuffled(code, element, *parts, even)
+                code.store(vector, kept, into, loop.index, element.bytes)
+            pair, cells = code.at(x, code.mul(end, 2)), code.sub(code.mul(rest, 2), 1)
+            masks = (element.mask(code, code.sub(cells, n * lanes)) for n in (0, 1))
+            parts = (element.load_some(code, mask, pair, n * size) for n, mask in enumerate(masks))
+            element.store_some(code, element.mask(code, rest), _shuffled(code, element, *parts, even), into, end)
+        neither = code.negated(code.op(f"or i1 {dense}, {halved}"))
+        with code.loop(0, code.op(f"select i1 {neither}, i64 {count}, i64 0")) as loop:
+            value = code.load(element.type, x, code.mul(loop.index, step), element.bytes)
+            code.store(element.type, value, into, code.mul(loop.index, element.bytes), element.bytes)
+
+
+def emit_copy_across(code: Code, element: Element) -> None:
+    """``copy`` for up to VL channels at once, where the channels of a cell lie one behind another."""
+    vector, lanes = element.vector, element.lanes
+    arguments = ("ptr", "i64", "ptr", "i64", "i64", "i64")
+    with code.function("copy_across", *arguments, internal=True) as args:
+        into, channel, x, step, count, channels = args
+        with code.loop(0, count, lanes) as loop:
+            source = code.at(x, code.mul(loop.index, step))
+            target = code.at(into, code.mul(loop.index, element.bytes))
+            left = code.sub(count, loop.index)
+            full = code.op(f"and i1 {code.test('sge', left, lanes)}, {code.test('eq', channels, lanes)}")
+            with code.when(full):
+                rows = [code.load(vector, source, code.mul(step, i), element.bytes) for i in range(lanes)]
+                for i, value in enumerate(element.transposed(code, rows)):
+                    code.store(vector, value, target, code.mul(channel, i), element.bytes)
+            with code.when(code.negated(full)):
+                mask, last = element.mask(code, channels), code.sub(left, 1)
+                cells = (code.mul(code.least(i, last), step) for i in range(lanes))
+                rows = [element.load_some(code, mask, source, cell) for cell in cells]
+                some = element.mask(code, left)
+                for i, value in enumerate(element.transposed(code, rows)):
+                    with code.when(code.test("sgt", channels, i)):
+                        element.store_some(code, some, value, target, code.mul(channel, i))
+
+
+def _shuffled(code: Code, element: Element, a: str, b: str, order: str) -> str:
+    return code.op(f"shufflevector {element.vector} {a}, {element.vector} {b}, <{element.lanes} x i32> <{order}>")
 
 
 def emit_pack(code: Code, element: Element) -> None:
@@ -195,10 +289,16 @@ def emit_pack(code: Code, element: Element) -> None:
         r, box = code.words(record, PASS), code.words(item, ITEM)
 
         def zeros(pointer: Value, start: Value, end: Value) -> None:
-            with code.loop(code.mul(start, element.bytes), code.mul(end, element.bytes), element.bytes) as loop:
-                code.store(element.type, "0.0", pointer, loop.index, element.bytes)
+            with code.loop(0, together) as k, code.loop(start, end, element.lanes) as loop:
+                mask = element.mask(code, code.sub(end, loop.index))
+                at = code.add(code.mul(k.index, r["channel"]), code.mul(loop.index, element.bytes))
+                element.store_some(code, mask, "zeroinitializer", pointer, at)
 
-        with code.loop(0, channels) as c, code.loop(0, r["phases"]) as p:
+        unit, dense = (code.test("eq", r[f"x_{name}"], element.bytes) for name in ("channel", "w"))
+        across = code.op(f"and i1 {unit}, {code.negated(dense)}")
+        most = code.op(f"select i1 {across}, i64 {element.lanes}, i64 1")
+        with code.loop(0, channels, most) as c, code.loop(0, r["phases"]) as p:
+            together = code.least(code.sub(channels, c.index), most)
             table = code.at(program, code.mul(code.add(r["phase_table"], code.mul(p.index, 3)), 8))
             phase = code.words(table, {"d": 0, "h": 1, "w": 2})
             plane = code.at(scratch, code.mul(c.index, r["channel"]))
@@ -226,10 +326,13 @@ def emit_pack(code: Code, element: Element) -> None:
                     distance = code.add(code.mul(cell["d"], r["x_d"]), code.mul(cell["h"], r["x_h"]))
                     source = code.at(x_plane, code.add(distance, code.mul(column, r["x_w"])))
                     bytes_apart = code.mul(r["step_w"], r["x_w"])
-                    target = code.at(into, code.mul(begin, element.bytes))
-                    code.call(
-                        "@copy", f"ptr {target}", f"ptr {source}", f"i64 {code.sub(end, begin)}", f"i64 {bytes_apart}"
-                    )
+                    target, count = code.at(into, code.mul(begin, element.bytes)), code.sub(end, begin)
+                    numbers = f"i64 {bytes_apart}", f"i64 {count}"
+                    with code.when(across):
+                        plane_bytes = f"i64 {r['channel']}"
+                        code.call("@copy_across", f"ptr {target}", plane_bytes, f"ptr {source}", *numbers, f"i64 {together}")
+                    with code.when(code.negated(across)):
+                        code.call("@copy", f"ptr {target}", f"ptr {source}", *numbers)
                 zeros(into, end, r["pitch"])
             rows = code.mul(r["slice"], r["rows_d"])
             zeros(code.at(plane, rows), 0, r["overlap"])
@@ -305,7 +408,18 @@ def emit_tile(code: Code, element: Element) -> None:
         first = code.test("eq", chunk_number, 0)
         runs = _table(code, program, tile["run_table"])
         row_bytes = code.mul(tile["vectors"], element.bytes * element.lanes)
-        rows_left = code.op(f"select i1 {direct}, i64 0, i64 {rows['rows']}")
+        unit, in_line = (code.test("eq", r[f"y_{name}"], element.bytes) for name in ("channel", "w"))
+        across = code.op(f"and i1 {unit}, {code.negated(in_line)}")
+        with code.loop(0, code.op(f"select i1 {across}, i64 {tile['runs']}, i64 0")) as run_loop:
+            run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
+            from_, into = code.at(sums, code.mul(run["lane"], element.bytes)), code.at(y, run["output"])
+            numbers = f"i64 {run['count']}", f"i64 {r['y_w']}", f"ptr {bias}", f"i64 {c['bias_step']}"
+            for condition, name in ((first, "first"), (code.negated(first), "more")):
+                with code.when(condition):
+                    lines = f"ptr {from_}", f"i64 {row_bytes}", f"i64 {rows['rows']}", f"ptr {into}"
+                    code.call(f"@across_{name}", *lines, *numbers)
+        done = code.op(f"or i1 {direct}, {across}")
+        rows_left = code.op(f"select i1 {done}, i64 0, i64 {rows['rows']}")
         with code.loop(0, rows_left) as m:
             row_sums = code.at(sums, code.mul(m.index, row_bytes))
             row_y = code.at(y, code.mul(m.index, r["y_channel"]))
@@ -323,8 +437,10 @@ def emit_tile(code: Code, element: Element) -> None:
 def emit_walk(code: Code, element: Element) -> None:
     """Everything but the micro-kernels; ``run`` computes the units from ``begin`` to ``end``."""
     emit_copy(code, element)
-    emit_store(code, element, first=True)
-    emit_store(code, element, first=False)
+    emit_copy_across(code, element)
+    for first in (True, False):
+        emit_store(code, element, first)
+        emit_store_across(code, element, first)
     emit_pack(code, element)
     emit_tile(code, element)
     emit_item(code, element)

@@ -211,7 +211,7 @@ class _Writer:
         steps, chunks = self.steps(axes, geometry, chunk)
         phases = list(product(*(axis.phases for axis in axes)))
         # scratch: the tile's sums, then the planes, then a tile's width that lanes of no output may read
-        planes = -(-tile.rows * tile.vectors * self.target.vector_bytes // LINE_BYTES) * LINE_BYTES
+        planes = -(-(tile.rows * tile.vectors + 1) * self.target.vector_bytes // LINE_BYTES) * LINE_BYTES
         behind = chunk * geometry.channel + tile.vectors * self.target.vector_bytes if geometry.packed else 0
         self.scratch_bytes = max(self.scratch_bytes, planes + behind)
         x, w, y = self.layout
