@@ -124,7 +124,9 @@ class Code:
         return {name: self.load("i64", pointer, 8 * index) for name, index in fields.items()}
 
     @contextmanager
-    def loop(self, start: Value, stop: Value, step: Value = 1, carried: Sequence[tuple[str, Value]] = ()) -> Iterator[Loop]:
+    def loop(
+        self, start: Value, stop: Value, step: Value = 1, carried: Sequence[tuple[str, Value]] = ()
+    ) -> Iterator[Loop]:
         """``for index in range(start, stop, step)``, not at all if the range is empty."""
         self._names += 1
         head, body, done = (f"{part}{self._names}" for part in ("head", "body", "done"))

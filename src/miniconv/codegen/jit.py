@@ -93,7 +93,6 @@ class Library:
         return int(self._kernels.ctypes.data)
 
 
-
 def library(dtype: str, target: Target) -> Library:
     """The kernels of float32 or float64 on ``target``."""
     return _library(dtype, replace(target, l2_bytes=0))

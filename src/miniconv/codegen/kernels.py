@@ -1,25 +1,23 @@
 """The kernels: what ``model`` says, for one processor and one element type, as LLVM IR.
 
-In the order of reading: the micro-kernel, where all the time goes; ``store``; ``pack_row`` and what it is made of;
-``item`` and ``run``, the loops around them. Each has its meaning in ``model`` under the same name.
+In the order of reading: the micro-kernel, where all the time goes; in ``moves`` what brings the input to it and its
+sums to the output; ``tile``, ``item`` and ``run``, the loops around them. Each has its meaning in ``model`` under the
+same name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from miniconv.codegen.element import Element
 from miniconv.codegen.emit import Code, Value
+from miniconv.codegen.moves import emit_copy, emit_copy_across, emit_pack, emit_store, emit_store_across
 from miniconv.codegen.tables import BLOCK, CHUNK, HEAD, ITEM, PASS, RUN, STEPS, TILE
-from miniconv.codegen.target import Target
 
 __all__ = ["CONTEXT", "MAX_ROWS", "MAX_VECTORS", "Element", "emit_micro_kernel", "emit_walk", "micro_kernel_name"]
 
 # What a call hands over: addresses and sizes, 64 bits each.
 CONTEXT = {
     name: index
-    for index, name in enumerate(
-        ("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared")
-    )
+    for index, name in enumerate(("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared"))
 }
 # The arguments of a micro-kernel: input, weight, sums, steps, how many, bytes from a row's weight to the next one's,
 # whether sums are continued, output, bytes from a row to the next, bias, bytes to the next.
@@ -27,85 +25,6 @@ MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
 # The table of micro-kernels has MAX_VECTORS + 1 addresses for each number of rows.
 MAX_ROWS, MAX_VECTORS = 30, 6
-
-
-@dataclass(frozen=True)
-class Element:
-    """What a kernel computes with: an element type, and vectors of it.
-
-    Attributes:
-        type: LLVM's name, "float" or "double".
-        bytes: its size.
-        lanes: elements in a vector.
-    """
-
-    type: str
-    bytes: int
-    lanes: int
-
-    @classmethod
-    def of(cls, dtype: str, target: Target) -> Element:
-        """The element of float32 or float64 on ``target``."""
-        type_, size = {"float32": ("float", 4), "float64": ("double", 8)}[dtype]
-        return cls(type_, size, target.lanes(size))
-
-    @property
-    def vector(self) -> str:
-        """LLVM's name of the vector."""
-        return f"<{self.lanes} x {self.type}>"
-
-    def splat(self, code: Code, scalar: str) -> str:
-        """A vector of one number."""
-        one = code.op(f"insertelement {self.vector} poison, {self.type} {scalar}, i32 0")
-        return code.op(f"shufflevector {self.vector} {one}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer")
-
-    def mask(self, code: Code, count: Value) -> str:
-        """Which lanes come before ``count``."""
-        lanes = f"<{self.lanes} x i64>"
-        one = code.op(f"insertelement {lanes} poison, i64 {count}, i32 0")
-        limit = code.op(f"shufflevector {lanes} {one}, {lanes} poison, <{self.lanes} x i32> zeroinitializer")
-        numbers = ", ".join(f"i64 {lane}" for lane in range(self.lanes))
-        return code.op(f"icmp slt {lanes} <{numbers}>, {limit}")
-
-    def load_some(self, code: Code, mask: str, pointer: Value, distance: Value = 0) -> str:
-        """The lanes of ``mask``; the memory of the others is not touched."""
-        name, at = f"@llvm.masked.load.{self._suffix}.p0", code.at(pointer, distance)
-        some = f"<{self.lanes} x i1>"
-        code.declare(name, f"{self.vector} {name}(ptr, i32, {some}, {self.vector})")
-        return code.op(
-            f"call {self.vector} {name}(ptr {at}, i32 {self.bytes}, {some} {mask}, {self.vector} zeroinitializer)"
-        )
-
-    def store_some(self, code: Code, mask: str, value: Value, pointer: Value, distance: Value = 0) -> None:
-        """Store the lanes of ``mask``."""
-        name, at = f"@llvm.masked.store.{self._suffix}.p0", code.at(pointer, distance)
-        some = f"<{self.lanes} x i1>"
-        code.declare(name, f"void {name}({self.vector}, ptr, i32, {some})")
-        code.call(name, f"{self.vector} {value}", f"ptr {at}", f"i32 {self.bytes}", f"{some} {mask}")
-
-    def transposed(self, code: Code, rows: list[str]) -> list[str]:
-        """As many vectors as lanes, columns for rows: blocks of 1, 2, 4 ... lanes change places across the diagonal."""
-        rows = list(rows)
-        for size in (1 << bit for bit in range(self.lanes.bit_length() - 1)):
-            low = [i if not i & size else self.lanes + i - size for i in range(self.lanes)]
-            high = [i + size if not i & size else self.lanes + i for i in range(self.lanes)]
-            for i in (i for i in range(self.lanes) if not i & size):
-                pair = f"{self.vector} {rows[i]}, {self.vector} {rows[i + size]}"
-                rows[i], rows[i + size] = (
-                    code.op(f"shufflevector {pair}, <{self.lanes} x i32> <{', '.join(f'i32 {x}' for x in order)}>")
-                    for order in (low, high)
-                )
-        return rows
-
-    @property
-    def _suffix(self) -> str:
-        return f"v{self.lanes}f{8 * self.bytes}"
-
-    def multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
-        """``a * b + c``, fused where the processor can."""
-        name = f"@llvm.fmuladd.{self._suffix}"
-        code.declare(name, f"{self.vector} {name}({self.vector}, {self.vector}, {self.vector})")
-        return code.op(f"call {self.vector} {name}({self.vector} {a}, {self.vector} {b}, {self.vector} {c})")
 
 
 def micro_kernel_name(rows: int, vectors: int) -> str:
@@ -168,174 +87,6 @@ def _row_distance(code: Code, odd: dict[int, Value], row: int) -> Value:
     shift = (row & -row).bit_length() - 1
     multiple = odd.get(row >> shift)
     return code.op(f"shl i64 {multiple}, {shift}") if shift else odd[row]
-
-
-def emit_store(code: Code, element: Element, first: bool) -> None:
-    """Write a run of a tile's row: plus the bias for the first chunk of channels, else plus what lies there."""
-    vector, size = element.vector, element.bytes * element.lanes
-    arguments = ("ptr", "ptr", "i64", "i64", element.type)
-    with code.function("store_first" if first else "store_more", *arguments, internal=True) as args:
-        sums, y, count, step, bias = args
-        biases = element.splat(code, bias) if first else ""
-        whole = code.op(f"and i64 {count}, {-element.lanes}")
-        rest = code.sub(count, whole)
-        dense = code.test("eq", step, element.bytes)
-        with code.when(dense):
-            with code.loop(0, code.mul(whole, element.bytes), size) as loop:
-                value = code.load(vector, sums, loop.index, element.bytes)
-                before = biases if first else code.load(vector, y, loop.index, element.bytes)
-                total = code.op(f"fadd {vector} {value}, {before}")
-                code.store(vector, total, y, loop.index, element.bytes)
-            with code.when(code.test("ne", rest, 0)):
-                mask, at = element.mask(code, rest), code.mul(whole, element.bytes)
-                before = biases if first else element.load_some(code, mask, y, at)
-                total = code.op(f"fadd {vector} {element.load_some(code, mask, sums, at)}, {before}")
-                element.store_some(code, mask, total, y, at)
-        with code.loop(code.op(f"select i1 {dense}, i64 {count}, i64 0"), count) as loop:
-            at = code.mul(loop.index, step)
-            value = code.load(element.type, sums, code.mul(loop.index, element.bytes), element.bytes)
-            one = bias if first else code.load(element.type, y, at, element.bytes)
-            code.store(element.type, code.op(f"fadd {element.type} {value}, {one}"), y, at, element.bytes)
-
-
-def emit_store_across(code: Code, element: Element, first: bool) -> None:
-    """``store`` for all rows of a tile at once, where the channels of a position lie one behind another."""
-    vector, lanes, size = element.vector, element.lanes, element.bytes * element.lanes
-    arguments = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64")
-    with code.function("across_first" if first else "across_more", *arguments, internal=True) as args:
-        sums, row_bytes, rows, y, count, step, bias, bias_step = args
-        with code.loop(0, rows, lanes) as m:
-            rows_now = code.sub(rows, m.index)
-            mask = element.mask(code, rows_now)
-            channels = code.at(y, code.mul(m.index, element.bytes))
-            # without a bias there is one zero, and no distance to the next
-            some = element.mask(code, code.op(f"select i1 {code.test('eq', bias_step, 0)}, i64 0, i64 {rows_now}"))
-            biases = element.load_some(code, some, bias, code.mul(m.index, bias_step)) if first else ""
-            with code.loop(0, count, lanes) as loop:
-                x = code.at(sums, code.add(code.mul(m.index, row_bytes), code.mul(loop.index, element.bytes)))
-                last = code.sub(rows_now, 1)
-                values = [code.load(vector, x, code.mul(code.least(i, last), row_bytes), element.bytes) for i in range(lanes)]
-                left = code.sub(count, loop.index)
-                for i, value in enumerate(element.transposed(code, values)):
-                    with code.when(code.test("sgt", left, i)):
-                        at = code.at(channels, code.mul(code.add(loop.index, i), step))
-                        before = biases if first else element.load_some(code, mask, at)
-                        element.store_some(code, mask, code.op(f"fadd {vector} {value}, {before}"), at)
-
-
-def emit_copy(code: Code, element: Element) -> None:
-    """Copy ``count`` cells that lie ``step`` bytes apart to consecutive memory."""
-    vector, size, lanes = element.vector, element.bytes * element.lanes, element.lanes
-    even = ", ".join(f"i32 {2 * i}" for i in range(lanes))
-    with code.function("copy", "ptr", "ptr", "i64", "i64", internal=True) as (into, x, step, count):
-        # all but the last 1 to VL cells: whole vectors
-        whole = code.op(f"and i64 {code.sub(count, 1)}, {-lanes}")
-        rest, end = code.sub(count, whole), code.mul(whole, element.bytes)
-        dense, halved = (code.test("eq", step, n * element.bytes) for n in (1, 2))
-        with code.when(dense):
-            with code.loop(0, end, size) as loop:
-                code.store(vector, code.load(vector, x, loop.index, element.bytes), into, loop.index, element.bytes)
-            mask = element.mask(code, rest)
-            element.store_some(code, mask, element.load_some(code, mask, x, end), into, end)
-        with code.when(halved):  # every second cell: the even lanes of two vectors
-            with code.loop(0, end, size) as loop:
-                pair = code.at(x, code.mul(loop.index, 2))
-                parts = (code.load(vector, pair, n * size, element.bytes) for n in (0, 1))
-                kept = _shuffled(code, element, *parts, even)
-                code.store(vector, kept, into, loop.index, element.bytes)
-            pair, cells = code.at(x, code.mul(end, 2)), code.sub(code.mul(rest, 2), 1)
-            masks = (element.mask(code, code.sub(cells, n * lanes)) for n in (0, 1))
-            parts = (element.load_some(code, mask, pair, n * size) for n, mask in enumerate(masks))
-            element.store_some(code, element.mask(code, rest), _shuffled(code, element, *parts, even), into, end)
-        neither = code.negated(code.op(f"or i1 {dense}, {halved}"))
-        with code.loop(0, code.op(f"select i1 {neither}, i64 {count}, i64 0")) as loop:
-            value = code.load(element.type, x, code.mul(loop.index, step), element.bytes)
-            code.store(element.type, value, into, code.mul(loop.index, element.bytes), element.bytes)
-
-
-def emit_copy_across(code: Code, element: Element) -> None:
-    """``copy`` for up to VL channels at once, where the channels of a cell lie one behind another."""
-    vector, lanes = element.vector, element.lanes
-    arguments = ("ptr", "i64", "ptr", "i64", "i64", "i64")
-    with code.function("copy_across", *arguments, internal=True) as args:
-        into, channel, x, step, count, channels = args
-        with code.loop(0, count, lanes) as loop:
-            source = code.at(x, code.mul(loop.index, step))
-            target = code.at(into, code.mul(loop.index, element.bytes))
-            left = code.sub(count, loop.index)
-            full = code.op(f"and i1 {code.test('sge', left, lanes)}, {code.test('eq', channels, lanes)}")
-            with code.when(full):
-                rows = [code.load(vector, source, code.mul(step, i), element.bytes) for i in range(lanes)]
-                for i, value in enumerate(element.transposed(code, rows)):
-                    code.store(vector, value, target, code.mul(channel, i), element.bytes)
-            with code.when(code.negated(full)):
-                mask, last = element.mask(code, channels), code.sub(left, 1)
-                cells = (code.mul(code.least(i, last), step) for i in range(lanes))
-                rows = [element.load_some(code, mask, source, cell) for cell in cells]
-                some = element.mask(code, left)
-                for i, value in enumerate(element.transposed(code, rows)):
-                    with code.when(code.test("sgt", channels, i)):
-                        element.store_some(code, some, value, target, code.mul(channel, i))
-
-
-def _shuffled(code: Code, element: Element, a: str, b: str, order: str) -> str:
-    return code.op(f"shufflevector {element.vector} {a}, {element.vector} {b}, <{element.lanes} x i32> <{order}>")
-
-
-def emit_pack(code: Code, element: Element) -> None:
-    """Copy a chunk's cells to scratch, zeros where the input has none: a plane a channel and phase."""
-    with code.function("pack", "ptr", "ptr", "ptr", "ptr", "ptr", "i64", internal=True) as args:
-        program, record, item, x, scratch, channels = args
-        r, box = code.words(record, PASS), code.words(item, ITEM)
-
-        def zeros(pointer: Value, start: Value, end: Value) -> None:
-            with code.loop(0, together) as k, code.loop(start, end, element.lanes) as loop:
-                mask = element.mask(code, code.sub(end, loop.index))
-                at = code.add(code.mul(k.index, r["channel"]), code.mul(loop.index, element.bytes))
-                element.store_some(code, mask, "zeroinitializer", pointer, at)
-
-        unit, dense = (code.test("eq", r[f"x_{name}"], element.bytes) for name in ("channel", "w"))
-        across = code.op(f"and i1 {unit}, {code.negated(dense)}")
-        most = code.op(f"select i1 {across}, i64 {element.lanes}, i64 1")
-        with code.loop(0, channels, most) as c, code.loop(0, r["phases"]) as p:
-            together = code.least(code.sub(channels, c.index), most)
-            table = code.at(program, code.mul(code.add(r["phase_table"], code.mul(p.index, 3)), 8))
-            phase = code.words(table, {"d": 0, "h": 1, "w": 2})
-            plane = code.at(scratch, code.mul(c.index, r["channel"]))
-            plane = code.at(plane, code.mul(p.index, r["plane"]))
-            x_plane = code.at(x, code.mul(c.index, r["x_channel"]))
-            # the cells of a row that the input has
-            column = code.add(box["w"], phase["w"])
-            before = code.op(f"sdiv i64 {code.sub(code.sub(r['step_w'], 1), column)}, {r['step_w']}")
-            low = code.clamp(before, 0, r["pitch"])
-            until = code.add(code.sub(r["size_w"], column), code.sub(r["step_w"], 1))
-            high = code.clamp(code.op(f"sdiv i64 {until}, {r['step_w']}"), low, r["pitch"])
-            column = code.add(column, code.mul(low, r["step_w"]))
-            with code.loop(0, r["rows_d"]) as d, code.loop(0, r["rows_h"]) as h:
-                cell = {
-                    a: code.add(code.add(box[a], phase[a]), code.mul(row.index, r[f"step_{a}"]))
-                    for a, row in (("d", d), ("h", h))
-                }
-                inside = [code.test("ult", cell[a], r[f"size_{a}"]) for a in "dh"]  # unsigned: negative is outside
-                exists = code.op(f"and i1 {inside[0]}, {inside[1]}")
-                begin = code.op(f"select i1 {exists}, i64 {low}, i64 {r['pitch']}")
-                end = code.op(f"select i1 {exists}, i64 {high}, i64 {r['pitch']}")
-                into = code.at(plane, code.add(code.mul(d.index, r["slice"]), code.mul(h.index, r["row"])))
-                zeros(into, 0, begin)
-                with code.when(code.test("slt", begin, end)):
-                    distance = code.add(code.mul(cell["d"], r["x_d"]), code.mul(cell["h"], r["x_h"]))
-                    source = code.at(x_plane, code.add(distance, code.mul(column, r["x_w"])))
-                    bytes_apart = code.mul(r["step_w"], r["x_w"])
-                    target, count = code.at(into, code.mul(begin, element.bytes)), code.sub(end, begin)
-                    numbers = f"i64 {bytes_apart}", f"i64 {count}"
-                    with code.when(across):
-                        plane_bytes = f"i64 {r['channel']}"
-                        code.call("@copy_across", f"ptr {target}", plane_bytes, f"ptr {source}", *numbers, f"i64 {together}")
-                    with code.when(code.negated(across)):
-                        code.call("@copy", f"ptr {target}", f"ptr {source}", *numbers)
-                zeros(into, end, r["pitch"])
-            rows = code.mul(r["slice"], r["rows_d"])
-            zeros(code.at(plane, rows), 0, r["overlap"])
 
 
 def emit_item(code: Code, element: Element) -> None:

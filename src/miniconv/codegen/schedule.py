@@ -29,12 +29,28 @@ from typing import NamedTuple
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
-__all__ = ["STEPS_IN_REGISTERS", "Axis", "Box", "Layout", "Pass", "Segment", "Tap", "Tile", "choose_box", "choose_channels", "choose_tile", "passes_of", "split", "whole_axis"]
+__all__ = [
+    "STEPS_IN_REGISTERS",
+    "Axis",
+    "Box",
+    "Layout",
+    "Pass",
+    "Segment",
+    "Tap",
+    "Tile",
+    "choose_box",
+    "choose_channels",
+    "choose_tile",
+    "passes_of",
+    "split",
+    "whole_axis",
+]
 
 Triple = tuple[int, int, int]
 
 STEPS_IN_REGISTERS = 256  # then the sums go to the tile in memory: shorter sums, smaller rounding errors
 MIN_POSITIONS = 192  # of a box: fewer would make the halo and the weights' traffic dear
+
 
 class Layout(NamedTuple):
     """Where the elements of the operands lie: strides in bytes, of (N, C, D, H, W), and for the weight its own axes."""

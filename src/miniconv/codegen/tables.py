@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +61,20 @@ PASS = _fields(
     *("x_image", "x_group", "x_channel", "x_d", "x_h", "x_w"),  # the caller's input
     *("size_d", "size_h", "size_w"),  # cells of the input
     *("step_d", "step_h", "step_w"),  # from a packed cell to the next, in cells of the input
-    *("packed", "planes", "phases", "phase_table", "rows_d", "rows_h", "pitch", "overlap", "row", "slice", "plane", "channel"),
+    *(
+        "packed",
+        "planes",
+        "phases",
+        "phase_table",
+        "rows_d",
+        "rows_h",
+        "pitch",
+        "overlap",
+        "row",
+        "slice",
+        "plane",
+        "channel",
+    ),
     *("w_group", "w_row", "steps", "chunks", "chunk_table"),
     *("y_image", "y_group", "y_channel", "y_w"),
     *("outputs", "block_table", "tiles", "tile_table", "channels_outside"),
@@ -220,7 +233,7 @@ class _Writer:
             record, blocks = records[shape]
             output = sum(piece.out * stride for piece, stride in zip(corner, self.layout.output[2:]))
             bounds = np.cumsum([0, *split(blocks, -(-blocks // parts))]).tolist()
-            for first, end in zip(bounds[:-1], bounds[1:]):
+            for first, end in pairwise(bounds):
                 items.append((record, *(piece.input for piece in corner), output, first, end))
         return items
 
@@ -235,7 +248,11 @@ class _Writer:
         self.packed = geometry.packed
         blocks = split(self.outputs, tile.rows)
         tiles = self.tiles(shape, geometry, axes, positions, tile.vectors, chunk)
-        self.kernels |= {(rows, int(vectors)) for rows in blocks for vectors in {tiles[0, TILE["vectors"]], tiles[-1, TILE["vectors"]]}}
+        self.kernels |= {
+            (rows, int(vectors))
+            for rows in blocks
+            for vectors in {tiles[0, TILE["vectors"]], tiles[-1, TILE["vectors"]]}
+        }
         steps, chunks = self.steps(axes, geometry, chunk)
         phases = list(product(*(axis.phases for axis in axes)))
         # scratch: the tile's sums, then the planes, then a tile's width that lanes of no output may read
@@ -283,7 +300,8 @@ class _Writer:
         """The caller's own memory if nothing has to be copied, else scratch."""
         x_d, x_h, x_w = self.layout.input[2:]
         channel = self.layout.input[1]
-        inside = all(s.input == 0 for a in axes for s in a.segments) and all(a.low >= 0 and a.low + a.halo + a.count <= n for a, n in zip(axes, self.size)
+        inside = all(s.input == 0 for a in axes for s in a.segments) and all(
+            a.low >= 0 and a.low + a.halo + a.count <= n for a, n in zip(axes, self.size)
         )
         unit = x_w == self.itemsize and all(a.in_step == 1 for a in axes) and all(a.taps for a in axes)
         width = shape[2] * self.itemsize
@@ -382,7 +400,14 @@ class _Writer:
         kept_lane, kept_length, kept_output = runs.T
         first_of = np.minimum(np.cumsum(np.append(0, count[:-1])), len(runs) - 1)
         dense = (count == 1) & (kept_length[first_of] == sizes * self.lanes) & (y_w == self.itemsize)
-        columns = [firsts * self.itemsize, sizes, count, first_run, dense, kept_output[first_of] - kept_lane[first_of] * y_w]
+        columns = [
+            firsts * self.itemsize,
+            sizes,
+            count,
+            first_run,
+            dense,
+            kept_output[first_of] - kept_lane[first_of] * y_w,
+        ]
         return np.stack(columns, axis=1)
 
 
