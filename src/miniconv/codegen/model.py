@@ -6,7 +6,6 @@ or a tile at a time where the kernel does it element by element.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np

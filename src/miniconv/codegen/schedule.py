@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -60,7 +62,8 @@ class Layout(NamedTuple):
     output: tuple[int, ...]
 
 
-class Tap(NamedTuple):
+@dataclass(frozen=True)
+class Tap:
     """One kernel cell on one axis: its index in the weight, the input phase it reads, and how many steps away."""
 
     index: int
@@ -68,7 +71,8 @@ class Tap(NamedTuple):
     step: int
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True)
+class Segment:
     """Outputs of a pass that are computed together: the cells ``out_step * j + out`` for ``count`` values of j."""
 
     out: int
@@ -76,7 +80,8 @@ class Segment(NamedTuple):
     count: int
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """One pass on one axis."""
 
     segments: tuple[Segment, ...]
@@ -84,22 +89,22 @@ class Axis(NamedTuple):
     in_step: int
     taps: tuple[Tap, ...]
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The cells of the longest segment."""
         return self.segments[0].count
 
-    @property
+    @cached_property
     def low(self) -> int:
         """The lowest step of a tap."""
         return min((tap.step for tap in self.taps), default=0)
 
-    @property
+    @cached_property
     def halo(self) -> int:
         """How many more cells of a phase than outputs are read."""
-        return max((tap.step for tap in self.taps), default=0) - self.low
+        return max((tap.step for tap in self.taps), default=0) - self.low if len(self.taps) > 1 else 0
 
-    @property
+    @cached_property
     def phases(self) -> tuple[int, ...]:
         """The phases of the input that are read."""
         return tuple(sorted({tap.phase for tap in self.taps}))
