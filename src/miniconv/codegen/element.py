@@ -83,7 +83,7 @@ class Element:
     def _suffix(self) -> str:
         return f"v{self.lanes}f{8 * self.bytes}"
 
-    def multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
+    def multiply_add(self, code: Code, a: str, b: str, c: Value) -> str:
         """``a * b + c``, fused where the processor can."""
         name = f"@llvm.fmuladd.{self._suffix}"
         code.declare(name, f"{self.vector} {name}({self.vector}, {self.vector}, {self.vector})")

@@ -139,7 +139,7 @@ class Code:
         self._label(body)
         yield loop
         following = self.op(f"add i64 {loop.index}, {step}")
-        phis = [("i64", loop.index, start, following)]
+        phis: list[tuple[str, str, Value, Value]] = [("i64", loop.index, start, following)]
         phis += [(t, name, first, last) for (t, first), name, last in zip(carried, loop.values, loop.next)]
         for i, (type_, name, first, last) in enumerate(phis):
             self._lines[here + i] = f"  {name} = phi {type_} [{first}, %{before}], [{last}, %{self._block}]"

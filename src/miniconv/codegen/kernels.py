@@ -119,8 +119,7 @@ def emit_item(code: Code, element: Element) -> None:
                 one, other = code.divided(turn.index, inner), code.rest(turn.index, inner)
                 block = code.op(f"select i1 {outside}, i64 {one}, i64 {other}")
                 index = code.op(f"select i1 {outside}, i64 {other}, i64 {one}")
-                block = code.add(block, box["first_block"])
-                numbers = (c_loop.index, g, block, index)
+                numbers = (c_loop.index, g, code.add(block, box["first_block"]), index)
                 pointers = (program, context, record, chunk_record, source, w, y, scratch)
                 code.call("@tile", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))
 
@@ -179,10 +178,10 @@ def emit_tile(code: Code, element: Element) -> None:
                 run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
                 from_ = code.at(row_sums, code.mul(run["lane"], element.bytes))
                 into = code.at(row_y, run["output"])
-                numbers = f"i64 {run['count']}", f"i64 {r['y_w']}", f"{element.type} {added}"
+                line = f"i64 {run['count']}, i64 {r['y_w']}, {element.type} {added}"
                 for condition, name in ((first, "first"), (code.negated(first), "more")):
                     with code.when(condition):
-                        code.call(f"@store_{name}", f"ptr {from_}", f"ptr {into}", *numbers)
+                        code.call(f"@store_{name}", f"ptr {from_}", f"ptr {into}", line)
 
 
 def emit_walk(code: Code, element: Element) -> None:
