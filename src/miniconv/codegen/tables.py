@@ -47,6 +47,8 @@ Table = NDArray[np.int64]
 
 LINE_BYTES = 64
 LARGEST_BUDGET = 1 << 20  # bytes of packed input
+PAGE_BYTES = 4096
+SCATTERED_BYTES = 8 << 20  # from here on a copy was measured to pay, by 5 to 20 %
 SMALL_IMAGE = 128  # outputs; several images of a batch are then one problem
 
 
@@ -309,7 +311,10 @@ class _Writer:
         slices = shape[0] == 1 or (x_d % max(1, x_h) == 0 and shape[1] * x_h <= x_d <= shape[1] * x_h * 5 // 4)
         # planes a multiple of the cache's sets apart would push one another out
         crowded = channel % 2048 == 0 and self.outputs > 32
-        if inside and unit and rows and slices and not crowded:
+        # so many pages, and a new one for each channel: one copy costs less than to visit them for every tile
+        bytes_ = (self.problem.batch or 1) * self.problem.in_channels * channel
+        scattered = self.outputs > 32 and channel >= PAGE_BYTES and bytes_ > SCATTERED_BYTES
+        if inside and unit and rows and slices and not crowded and not scattered:
             row = x_h if shape[0] * shape[1] > 1 else width
             return Geometry(False, row // self.itemsize, 0, row, x_d if shape[0] > 1 else row * shape[1], 0, channel)
         return self.packed_geometry(axes, shape)
