@@ -76,6 +76,8 @@ class Code:
 
     def sub(self, a: Value, b: Value) -> Value:
         """``a - b``."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a - b
         return a if b == 0 else self.op(f"sub i64 {a}, {b}")
 
     def mul(self, a: Value, b: Value) -> Value:
@@ -92,12 +94,14 @@ class Code:
         """``a % b`` of numbers that are not negative."""
         return self.op(f"urem i64 {a}, {b}")
 
+    def least(self, a: Value, b: Value) -> str:
+        """``min(a, b)``."""
+        return self.op(f"call i64 @{self.declare('llvm.smin.i64', 'i64 @llvm.smin.i64(i64, i64)')}(i64 {a}, i64 {b})")
+
     def clamp(self, a: Value, low: Value, high: Value) -> str:
         """``min(max(a, low), high)``."""
-        name = self.declare("smax", "i64 @llvm.smax.i64(i64, i64)")
-        self.declare("smin", "i64 @llvm.smin.i64(i64, i64)")
-        at_least = self.op(f"call i64 @llvm.{name}.i64(i64 {a}, i64 {low})")
-        return self.op(f"call i64 @llvm.smin.i64(i64 {at_least}, i64 {high})")
+        name = self.declare("llvm.smax.i64", "i64 @llvm.smax.i64(i64, i64)")
+        return self.least(self.op(f"call i64 @{name}(i64 {a}, i64 {low})"), high)
 
     def test(self, relation: str, a: Value, b: Value) -> str:
         """Whether ``a relation b``; the relation in LLVM's letters (slt, eq, ...)."""

@@ -38,7 +38,18 @@ def host() -> Target:
     else:
         known = TARGETS["x86-64"]
     extra = known.features if known.name == "avx512" else ""
-    return replace(known, cpu=cpu, features=text + extra, triple=triple)
+    l2_bytes = _l2_bytes() or known.l2_bytes
+    return replace(known, cpu=cpu, features=text + extra, triple=triple, l2_bytes=l2_bytes)
+
+
+def _l2_bytes() -> int:
+    """The size of the first core's second cache as Linux tells it; 0 where it does not."""
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index2/size") as file:
+            text = file.read().strip()
+    except OSError:
+        return 0
+    return int(text[:-1]) << 10 if text[:-1].isdigit() and text.endswith("K") else 0
 
 
 _ENGINES: list[Any] = []

@@ -1,16 +1,16 @@
 """The kernels: what ``model`` says, for one processor and one element type, as LLVM IR.
 
-In the order of reading: the micro-kernel, where all the time goes; ``store``; ``pack_row`` and what it is made of;
-``item`` and ``run``, the loops around them. Each has its meaning in ``model`` under the same name.
+In the order of reading: the micro-kernel, where all the time goes; in ``moves`` what brings the input to it and its
+sums to the output; ``tile``, ``item`` and ``run``, the loops around them. Each has its meaning in ``model`` under the
+same name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from miniconv.codegen.element import Element
 from miniconv.codegen.emit import Code, Value
+from miniconv.codegen.moves import emit_copy, emit_copy_across, emit_pack, emit_store, emit_store_across
 from miniconv.codegen.tables import BLOCK, CHUNK, HEAD, ITEM, PASS, RUN, STEPS, TILE
-from miniconv.codegen.target import Target
 
 __all__ = ["CONTEXT", "MAX_ROWS", "MAX_VECTORS", "Element", "emit_micro_kernel", "emit_walk", "micro_kernel_name"]
 
@@ -25,44 +25,6 @@ MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
 # The table of micro-kernels has MAX_VECTORS + 1 addresses for each number of rows.
 MAX_ROWS, MAX_VECTORS = 30, 6
-
-
-@dataclass(frozen=True)
-class Element:
-    """What a kernel computes with: an element type, and vectors of it.
-
-    Attributes:
-        type: LLVM's name, "float" or "double".
-        bytes: its size.
-        lanes: elements in a vector.
-    """
-
-    type: str
-    bytes: int
-    lanes: int
-
-    @classmethod
-    def of(cls, dtype: str, target: Target) -> Element:
-        """The element of float32 or float64 on ``target``."""
-        type_, size = {"float32": ("float", 4), "float64": ("double", 8)}[dtype]
-        return cls(type_, size, target.lanes(size))
-
-    @property
-    def vector(self) -> str:
-        """LLVM's name of the vector."""
-        return f"<{self.lanes} x {self.type}>"
-
-    def splat(self, code: Code, scalar: str) -> str:
-        """A vector of one number."""
-        one = code.op(f"insertelement {self.vector} poison, {self.type} {scalar}, i32 0")
-        return code.op(f"shufflevector {self.vector} {one}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer")
-
-    def multiply_add(self, code: Code, a: Value, b: Value, c: Value) -> str:
-        """``a * b + c``, fused where the processor can."""
-        letter = "f32" if self.bytes == 4 else "f64"
-        name = f"@llvm.fmuladd.v{self.lanes}{letter}"
-        code.declare(name, f"{self.vector} {name}({self.vector}, {self.vector}, {self.vector})")
-        return code.op(f"call {self.vector} {name}({self.vector} {a}, {self.vector} {b}, {self.vector} {c})")
 
 
 def micro_kernel_name(rows: int, vectors: int) -> str:
@@ -125,112 +87,6 @@ def _row_distance(code: Code, odd: dict[int, Value], row: int) -> Value:
     shift = (row & -row).bit_length() - 1
     multiple = odd.get(row >> shift)
     return code.op(f"shl i64 {multiple}, {shift}") if shift else odd[row]
-
-
-def emit_store(code: Code, element: Element, first: bool) -> None:
-    """Write a run of a tile's row: plus the bias for the first chunk of channels, else plus what lies there."""
-    vector, size = element.vector, element.bytes * element.lanes
-    arguments = ("ptr", "ptr", "i64", "i64", element.type)
-    with code.function("store_first" if first else "store_more", *arguments, internal=True) as args:
-        sums, y, count, step, bias = args
-        biases = element.splat(code, bias) if first else ""
-
-        def put(type_: str, from_: Value, to: Value, added: str) -> None:
-            before = added if first else code.load(type_, y, to, element.bytes)
-            value = code.load(type_, sums, from_, element.bytes)
-            code.store(type_, code.op(f"fadd {type_} {value}, {before}"), y, to, element.bytes)
-
-        dense = code.test("eq", step, element.bytes)
-        vectors = code.op(f"select i1 {dense}, i64 {code.divided(count, element.lanes)}, i64 0")
-        with code.loop(0, code.mul(vectors, size), size) as loop:
-            put(vector, loop.index, loop.index, biases)
-        done = code.mul(vectors, element.lanes)
-        if first:  # what is left of a long run: a vector that repeats some of the last one
-            left = code.op(f"and i1 {code.test('sgt', vectors, 0)}, {code.test('slt', done, count)}")
-            with code.when(left):
-                last = code.mul(code.sub(count, element.lanes), element.bytes)
-                put(vector, last, last, biases)
-            done = code.op(f"select i1 {left}, i64 {count}, i64 {done}")
-        with code.loop(done, count) as loop:
-            put(element.type, code.mul(loop.index, element.bytes), code.mul(loop.index, step), bias)
-
-
-def emit_copy(code: Code, element: Element) -> None:
-    """Copy ``count`` cells that lie ``step`` bytes apart to consecutive memory."""
-    vector, size, lanes = element.vector, element.bytes * element.lanes, element.lanes
-    with code.function("copy", "ptr", "ptr", "i64", "i64", internal=True) as (into, x, count, step):
-
-        def scalar(start: Value) -> None:
-            with code.loop(start, count) as loop:
-                value = code.load(element.type, x, code.mul(loop.index, step), element.bytes)
-                code.store(element.type, value, into, code.mul(loop.index, element.bytes), element.bytes)
-
-        long = code.test("sge", count, lanes)
-        dense = code.op(f"and i1 {long}, {code.test('eq', step, element.bytes)}")
-        with code.when(dense):
-            end = code.mul(code.sub(count, lanes), element.bytes)
-            with code.loop(0, end, size) as loop:
-                code.store(vector, code.load(vector, x, loop.index, element.bytes), into, loop.index, element.bytes)
-            code.store(vector, code.load(vector, x, end, element.bytes), into, end, element.bytes)
-        # every second cell: two vectors, of which the even lanes are kept. The last cell is read by itself, for the
-        # cell behind it need not exist
-        halved = code.op(f"and i1 {code.test('sgt', count, lanes)}, {code.test('eq', step, 2 * element.bytes)}")
-        pairs = code.op(f"select i1 {halved}, i64 {code.divided(code.sub(count, 1), lanes)}, i64 0")
-        even = ", ".join(f"i32 {2 * i}" for i in range(lanes))
-        with code.loop(0, pairs) as loop:
-            pair = code.at(x, code.mul(loop.index, 2 * size))
-            low, high = code.load(vector, pair, 0, element.bytes), code.load(vector, pair, size, element.bytes)
-            kept = code.op(f"shufflevector {vector} {low}, {vector} {high}, <{lanes} x i32> <{even}>")
-            code.store(vector, kept, into, code.mul(loop.index, size), element.bytes)
-        done = code.op(f"select i1 {dense}, i64 {count}, i64 {code.mul(pairs, lanes)}")
-        scalar(done)
-
-
-def emit_pack(code: Code, element: Element) -> None:
-    """Copy a chunk's cells to scratch, zeros where the input has none: a plane a channel and phase."""
-    with code.function("pack", "ptr", "ptr", "ptr", "ptr", "ptr", "i64", internal=True) as args:
-        program, record, item, x, scratch, channels = args
-        r, box = code.words(record, PASS), code.words(item, ITEM)
-
-        def zeros(pointer: Value, start: Value, end: Value) -> None:
-            with code.loop(code.mul(start, element.bytes), code.mul(end, element.bytes), element.bytes) as loop:
-                code.store(element.type, "0.0", pointer, loop.index, element.bytes)
-
-        with code.loop(0, channels) as c, code.loop(0, r["phases"]) as p:
-            table = code.at(program, code.mul(code.add(r["phase_table"], code.mul(p.index, 3)), 8))
-            phase = code.words(table, {"d": 0, "h": 1, "w": 2})
-            plane = code.at(scratch, code.mul(c.index, r["channel"]))
-            plane = code.at(plane, code.mul(p.index, r["plane"]))
-            x_plane = code.at(x, code.mul(c.index, r["x_channel"]))
-            # the cells of a row that the input has
-            column = code.add(box["w"], phase["w"])
-            before = code.op(f"sdiv i64 {code.sub(code.sub(r['step_w'], 1), column)}, {r['step_w']}")
-            low = code.clamp(before, 0, r["pitch"])
-            until = code.add(code.sub(r["size_w"], column), code.sub(r["step_w"], 1))
-            high = code.clamp(code.op(f"sdiv i64 {until}, {r['step_w']}"), low, r["pitch"])
-            column = code.add(column, code.mul(low, r["step_w"]))
-            with code.loop(0, r["rows_d"]) as d, code.loop(0, r["rows_h"]) as h:
-                cell = {
-                    a: code.add(code.add(box[a], phase[a]), code.mul(row.index, r[f"step_{a}"]))
-                    for a, row in (("d", d), ("h", h))
-                }
-                inside = [code.test("ult", cell[a], r[f"size_{a}"]) for a in "dh"]  # unsigned: negative is outside
-                exists = code.op(f"and i1 {inside[0]}, {inside[1]}")
-                begin = code.op(f"select i1 {exists}, i64 {low}, i64 {r['pitch']}")
-                end = code.op(f"select i1 {exists}, i64 {high}, i64 {r['pitch']}")
-                into = code.at(plane, code.add(code.mul(d.index, r["slice"]), code.mul(h.index, r["row"])))
-                zeros(into, 0, begin)
-                with code.when(code.test("slt", begin, end)):
-                    distance = code.add(code.mul(cell["d"], r["x_d"]), code.mul(cell["h"], r["x_h"]))
-                    source = code.at(x_plane, code.add(distance, code.mul(column, r["x_w"])))
-                    bytes_apart = code.mul(r["step_w"], r["x_w"])
-                    target = code.at(into, code.mul(begin, element.bytes))
-                    code.call(
-                        "@copy", f"ptr {target}", f"ptr {source}", f"i64 {code.sub(end, begin)}", f"i64 {bytes_apart}"
-                    )
-                zeros(into, end, r["pitch"])
-            rows = code.mul(r["slice"], r["rows_d"])
-            zeros(code.at(plane, rows), 0, r["overlap"])
 
 
 def emit_item(code: Code, element: Element) -> None:
@@ -303,7 +159,18 @@ def emit_tile(code: Code, element: Element) -> None:
         first = code.test("eq", chunk_number, 0)
         runs = _table(code, program, tile["run_table"])
         row_bytes = code.mul(tile["vectors"], element.bytes * element.lanes)
-        rows_left = code.op(f"select i1 {direct}, i64 0, i64 {rows['rows']}")
+        unit, in_line = (code.test("eq", r[f"y_{name}"], element.bytes) for name in ("channel", "w"))
+        across = code.op(f"and i1 {unit}, {code.negated(in_line)}")
+        with code.loop(0, code.op(f"select i1 {across}, i64 {tile['runs']}, i64 0")) as run_loop:
+            run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
+            from_, into = code.at(sums, code.mul(run["lane"], element.bytes)), code.at(y, run["output"])
+            numbers = f"i64 {run['count']}", f"i64 {r['y_w']}", f"ptr {bias}", f"i64 {c['bias_step']}"
+            for condition, name in ((first, "first"), (code.negated(first), "more")):
+                with code.when(condition):
+                    lines = f"ptr {from_}", f"i64 {row_bytes}", f"i64 {rows['rows']}", f"ptr {into}"
+                    code.call(f"@across_{name}", *lines, *numbers)
+        done = code.op(f"or i1 {direct}, {across}")
+        rows_left = code.op(f"select i1 {done}, i64 0, i64 {rows['rows']}")
         with code.loop(0, rows_left) as m:
             row_sums = code.at(sums, code.mul(m.index, row_bytes))
             row_y = code.at(y, code.mul(m.index, r["y_channel"]))
@@ -312,17 +179,19 @@ def emit_tile(code: Code, element: Element) -> None:
                 run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
                 from_ = code.at(row_sums, code.mul(run["lane"], element.bytes))
                 into = code.at(row_y, run["output"])
-                numbers = f"i64 {run['count']}", f"i64 {r['y_w']}", f"{element.type} {added}"
+                line = f"i64 {run['count']}, i64 {r['y_w']}, {element.type} {added}"
                 for condition, name in ((first, "first"), (code.negated(first), "more")):
                     with code.when(condition):
-                        code.call(f"@store_{name}", f"ptr {from_}", f"ptr {into}", *numbers)
+                        code.call(f"@store_{name}", f"ptr {from_}", f"ptr {into}", line)
 
 
 def emit_walk(code: Code, element: Element) -> None:
     """Everything but the micro-kernels; ``run`` computes the units from ``begin`` to ``end``."""
     emit_copy(code, element)
-    emit_store(code, element, first=True)
-    emit_store(code, element, first=False)
+    emit_copy_across(code, element)
+    for first in (True, False):
+        emit_store(code, element, first)
+        emit_store_across(code, element, first)
     emit_pack(code, element)
     emit_tile(code, element)
     emit_item(code, element)

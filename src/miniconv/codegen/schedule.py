@@ -22,7 +22,9 @@ no stride and rows lie one behind another, the caller's own memory has these pro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
 __all__ = [
+    "STEPS_IN_REGISTERS",
     "Axis",
     "Box",
     "Layout",
@@ -38,6 +41,7 @@ __all__ = [
     "Tap",
     "Tile",
     "choose_box",
+    "choose_channels",
     "choose_tile",
     "passes_of",
     "split",
@@ -46,6 +50,7 @@ __all__ = [
 
 Triple = tuple[int, int, int]
 
+STEPS_IN_REGISTERS = 256  # then the sums go to the tile in memory: shorter sums, smaller rounding errors
 MIN_POSITIONS = 192  # of a box: fewer would make the halo and the weights' traffic dear
 
 
@@ -84,22 +89,22 @@ class Axis:
     in_step: int
     taps: tuple[Tap, ...]
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The cells of the longest segment."""
         return self.segments[0].count
 
-    @property
+    @cached_property
     def low(self) -> int:
         """The lowest step of a tap."""
         return min((tap.step for tap in self.taps), default=0)
 
-    @property
+    @cached_property
     def halo(self) -> int:
         """How many more cells of a phase than outputs are read."""
-        return max((tap.step for tap in self.taps), default=0) - self.low
+        return max((tap.step for tap in self.taps), default=0) - self.low if len(self.taps) > 1 else 0
 
-    @property
+    @cached_property
     def phases(self) -> tuple[int, ...]:
         """The phases of the input that are read."""
         return tuple(sorted({tap.phase for tap in self.taps}))
@@ -164,8 +169,8 @@ def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int
 
     def cycles(vectors: int) -> tuple[float, int]:
         rows = (target.registers - 1 - vectors) // vectors
-        blocks, tiles = split(out_channels, rows), split(vectors_needed, vectors)
-        step = sum(max(m * v / 2, (m + v + 2) / 2, 4) for m in blocks for v in tiles)
+        blocks, tiles = _parts(out_channels, rows), _parts(vectors_needed, vectors)
+        step = sum(i * j * max(m * v / 2, (m + v + 2) / 2, 4) for m, i in blocks for v, j in tiles)
         return step, abs(vectors - 3)  # among equals the squarest
 
     vectors = min(range(1, 7), key=cycles)
@@ -174,30 +179,49 @@ def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int
 
 def split(total: int, largest: int) -> list[int]:
     """``total`` in the fewest parts of at most ``largest``, as equal as can be, the larger ones first."""
+    return [size for size, count in _parts(total, largest) for _ in range(count)]
+
+
+def _parts(total: int, largest: int) -> list[tuple[int, int]]:
+    """The sizes of ``split``, and how often each occurs."""
     parts = -(-total // largest)
     if parts == 0:
         return []
     small, more = divmod(total, parts)
-    return [small + 1] * more + [small] * (parts - more)
+    return [(small + 1, more), (small, parts - more)] if more else [(small, parts)]
+
+
+def choose_channels(axes: Pass, channels: int, budget_bytes: int, itemsize: int) -> int:
+    """How many channels are packed at a time: all of them, if so many planes of a small box are within the budget.
+
+    Sums are rounded where a chunk of channels ends. So ``axes`` are those of one image, however the operands lie.
+    """
+    largest = max(1, budget_bytes // (_plane_cells(axes, _box_size(axes, 0)) * itemsize))
+    together = max(1, STEPS_IN_REGISTERS // max(1, math.prod(len(axis.taps) for axis in axes)))
+    chunk = -(-channels // -(-channels // largest))
+    rounded = -(-chunk // together) * together  # no block of steps need be short before the last
+    return min(channels, rounded if rounded <= largest else chunk)
 
 
 def choose_box(axes: Pass, channels: int, budget_bytes: int, itemsize: int) -> Box:
-    """The largest box whose packed input is within the budget: all rows, or fewer; all channels, or fewer."""
-    phases = math.prod(len(axis.phases) for axis in axes)
-    halo = [axis.halo for axis in axes]
+    """The largest box of which so many channels of packed input are within the budget."""
+    return Box(_box_size(axes, budget_bytes // (channels * itemsize)), channels)
+
+
+def _box_size(axes: Pass, cells: int) -> Triple:
+    """All positions, or if a channel's plane has more cells: fewer slices, then fewer rows, then shorter rows."""
     size = [axis.count for axis in axes]
-
-    def plane_bytes() -> int:
-        return phases * math.prod(n + h for n, h in zip(size, halo)) * itemsize
-
-    for axis in range(3):  # first fewer slices, then fewer rows, then shorter rows
-        if plane_bytes() * channels <= budget_bytes:
+    for axis in range(3):
+        if _plane_cells(axes, size) <= cells:
             break
-        others = size[axis + 1 :]
-        inner = phases * math.prod(n + h for n, h in zip(others, halo[axis + 1 :])) * itemsize
-        outer = math.prod(1 + h for h in halo[:axis])
-        fitting = budget_bytes // max(1, inner * outer * channels) - halo[axis]
-        needed = -(-MIN_POSITIONS // max(1, math.prod(others)))
-        size[axis] = min(size[axis], max(1, fitting, needed))
-    fitting_channels = budget_bytes // max(1, plane_bytes())
-    return Box((size[0], size[1], size[2]), max(1, min(channels, fitting_channels)))
+        one = [1 if i == axis else n for i, n in enumerate(size)]
+        outer = math.prod(1 + a.halo for a in axes[:axis])
+        inner = _plane_cells(axes, one) // outer // (1 + axes[axis].halo)
+        needed = -(-MIN_POSITIONS // max(1, math.prod(size[axis + 1 :])))
+        size[axis] = min(size[axis], max(1, cells // max(1, inner * outer) - axes[axis].halo, needed))
+    return size[0], size[1], size[2]
+
+
+def _plane_cells(axes: Pass, size: Sequence[int]) -> int:
+    """The packed cells of a channel."""
+    return math.prod(max(1, len(axis.phases)) * (n + axis.halo) for axis, n in zip(axes, size))

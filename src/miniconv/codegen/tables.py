@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen.schedule import (
+    STEPS_IN_REGISTERS,
     Axis,
     Box,
     Layout,
@@ -31,6 +32,7 @@ from miniconv.codegen.schedule import (
     Segment,
     Tile,
     choose_box,
+    choose_channels,
     choose_tile,
     passes_of,
     split,
@@ -43,8 +45,11 @@ __all__ = ["BLOCK", "CHUNK", "HEAD", "ITEM", "PASS", "RUN", "STEPS", "TILE", "Sc
 
 Table = NDArray[np.int64]
 
-STEPS_IN_REGISTERS = 256  # then the sums go to the tile in memory: shorter sums, smaller rounding errors
 LINE_BYTES = 64
+LARGEST_BUDGET = 1 << 20  # bytes of packed input
+PAGE_BYTES = 4096
+SCATTERED_BYTES = 8 << 20  # from here on a copy was measured to pay, by 5 to 20 %
+SMALL_IMAGE = 128  # outputs; several images of a batch are then one problem
 
 
 def _fields(*names: str) -> dict[str, int]:
@@ -88,7 +93,7 @@ class Geometry(NamedTuple):
 
     packed: bool
     pitch: int  # cells from a row to the next
-    overlap: int  # columns of padding that a row shares with the next
+    overlap: int  # cells of padding behind the last slice, which others share with the next
     row: int
     slice: int
     plane: int
@@ -140,6 +145,7 @@ class _Writer:
         self.problem, self.layout, self.target = problem, layout, target
         self.itemsize, self.threads = itemsize, threads
         self.lanes = target.lanes(itemsize)
+        self.budget = min(target.l2_bytes // 2, LARGEST_BUDGET)
         self.channels = problem.in_channels // problem.groups
         self.outputs = problem.out_channels // problem.groups
         sizes = (1,) * (3 - problem.spatial_dims) + problem.input_size
@@ -158,20 +164,20 @@ class _Writer:
 
     def schedule(self) -> Schedule:
         """All passes, then the head."""
-        problem = self.problem
-        whole, budget = passes_of(problem), self.target.l2_bytes // 2
-        passes = [self.merged(axes) for axes in whole]
-        # whether passes are merged depends on the layout; how many channels are summed at a time must not
-        channels = [choose_box(axes, self.channels, budget, self.itemsize).channels for axes in whole]
-        boxes = [
-            choose_box(axes, self.channels, budget, self.itemsize)._replace(channels=n)
-            for axes, n in zip(passes, channels)
-        ]
-        images = problem.batch or 1
-        units = images * problem.groups * sum(map(_box_count, passes, boxes))
+        groups = self.problem.groups
+        of_image = passes_of(self.problem)
+        chunks = [choose_channels(axes, self.channels, self.budget, self.itemsize) for axes in of_image]
+        images = self.problem.batch or 1
+        if self.images_are_slices(images):
+            self.layout = Layout(*((s[0], s[1], s[0], *s[3:]) for s in self.layout))._replace(weight=self.layout.weight)
+            self.size, images = (images, *self.size[1:]), 1
+            of_image = [(whole_axis(self.size[0]), h, w) for _, h, w in of_image]
+        passes = [self.merged(axes) for axes in of_image]
+        boxes = [self.box(axes, chunk) for axes, chunk in zip(passes, chunks)]
+        units = images * groups * sum(map(_box_count, passes, boxes))
         parts = 1 if units % self.threads == 0 or units >= 4 * self.threads else self.threads
         items = [item for axes, box in zip(passes, boxes) for item in self.items(axes, box, parts)]
-        self.words[0][:] = images, problem.groups, len(items), self.table(items)
+        self.words[0][:] = images, groups, len(items), self.table(items)
         return Schedule(
             program=np.concatenate(self.words),
             tile=self.tile,
@@ -179,21 +185,39 @@ class _Writer:
             scratch_bytes=self.scratch_bytes,
             packed=self.packed,
             box=boxes[0],
-            units=images * problem.groups * len(items),
+            units=images * groups * len(items),
             lanes=self.lanes,
         )
 
+    def images_are_slices(self, images: int) -> bool:
+        """Whether the images are a spatial axis: vectors then hold positions of several, and the weights serve all."""
+        if images == 1 or self.problem.spatial_dims == 3:
+            return False
+        outputs = math.prod(self.problem.output_size)
+        vectors = -(-outputs // self.lanes)
+        return outputs <= SMALL_IMAGE and (outputs < 0.9 * vectors * self.lanes or any(map(sum, self.problem.padding)))
+
     def merged(self, axes: Pass) -> Pass:
-        """A pointwise pass over one long row, if rows lie one behind another in input and output."""
-        for axis, size in zip(axes, self.size):
-            if axis != whole_axis(size):
-                return axes
-        for strides in (self.layout.input, self.layout.output):
-            d, h, w = strides[2:]
-            if (axes[1].count > 1 and h != w * axes[2].count) or (axes[0].count > 1 and d != h * axes[1].count):
-                return axes
-        self.size = (1, 1, math.prod(self.size))
-        return whole_axis(1), whole_axis(1), whole_axis(self.size[2])
+        """A pointwise pass over long rows, if rows (and slices) lie one behind another in input and output."""
+        for axis in (1, 0):  # rows that are joined to slices, slices to one long row
+            d, h, w = self.size
+            inner, outer = (w, h) if axis else (h * w, d)
+            joined = all(s[axis + 2] == s[4] * inner for s in (self.layout.input, self.layout.output)) or outer == 1
+            if not joined or tuple(axes[axis:]) != tuple(map(whole_axis, self.size[axis:])):
+                break
+            self.size = (d, 1, h * w) if axis else (1, 1, d * h * w)
+            axes = (axes[0] if axis else whole_axis(1), whole_axis(1), whole_axis(self.size[2]))
+            strides = ((*s[:3], s[4] * self.size[2], s[4]) for s in (self.layout.input, self.layout.output))
+            self.layout = Layout(next(strides), self.layout.weight, next(strides))
+        return axes
+
+    def box(self, axes: Pass, chunk: int) -> Box:
+        """All positions where nothing is packed and the weights stay in the cache; else what the cache holds."""
+        whole = (axes[0].count, axes[1].count, axes[2].count)
+        weights = self.outputs * self.channels * math.prod(len(axis.taps) for axis in axes) * self.itemsize
+        if weights <= self.budget and not self.geometry(axes, whole).packed:
+            return Box(whole, chunk)
+        return choose_box(axes, chunk, self.budget, self.itemsize)
 
     def items(self, axes: Pass, box: Box, parts: int) -> list[Sequence[int]]:
         """The items of one pass, cut into parts if there are too few for the threads: positions if there are many."""
@@ -201,7 +225,7 @@ class _Writer:
         cut = next((axis for axis in range(3) if size[axis] >= parts), 2)
         if parts > 1 and math.prod(size) >= parts * 2 * self.lanes * 3 and size[cut] >= parts:
             size[cut], parts = -(-size[cut] // parts), 1
-        pieces = [_pieces(axis, n) for axis, n in zip(axes, size)]
+        pieces = [_pieces(axis, n, m) for axis, n, m in zip(axes, size, (1, 1, self.lanes))]
         records: dict[tuple[int, ...], tuple[int, int]] = {}
         items: list[Sequence[int]] = []
         for corner in product(*pieces):
@@ -226,11 +250,15 @@ class _Writer:
         self.packed = geometry.packed
         blocks = split(self.outputs, tile.rows)
         tiles = self.tiles(shape, geometry, axes, positions, tile.vectors, chunk)
-        self.kernels |= {(rows, int(vectors)) for rows in blocks for vectors in set(tiles[:, TILE["vectors"]])}
+        self.kernels |= {
+            (rows, int(vectors))
+            for rows in blocks
+            for vectors in {tiles[0, TILE["vectors"]], tiles[-1, TILE["vectors"]]}
+        }
         steps, chunks = self.steps(axes, geometry, chunk)
         phases = list(product(*(axis.phases for axis in axes)))
         # scratch: the tile's sums, then the planes, then a tile's width that lanes of no output may read
-        planes = -(-tile.rows * tile.vectors * self.target.vector_bytes // LINE_BYTES) * LINE_BYTES
+        planes = -(-(tile.rows * tile.vectors + 1) * self.target.vector_bytes // LINE_BYTES) * LINE_BYTES
         behind = chunk * geometry.channel + tile.vectors * self.target.vector_bytes if geometry.packed else 0
         self.scratch_bytes = max(self.scratch_bytes, planes + behind)
         x, w, y = self.layout
@@ -242,7 +270,7 @@ class _Writer:
             "phases": len(phases),
             "phase_table": self.table(phases),
             "rows_d": shape[0] + axes[0].halo,
-            "rows_h": shape[1] + axes[1].halo,
+            "rows_h": geometry.slice // geometry.row,
             **geometry._asdict(),
             "w_group": w_group * w[0],
             "w_row": w_row,
@@ -267,7 +295,8 @@ class _Writer:
         steps = chunk * math.prod(len(axis.taps) for axis in axes)
         weights = self.outputs * steps * self.itemsize
         input_bytes = chunk * _positions(shape, geometry, self.itemsize) * self.itemsize
-        return steps <= self.outputs // 2 or weights > max(input_bytes, self.target.l2_bytes // 2)
+        few = steps <= self.outputs // 2 and self.layout.output[1] != self.itemsize
+        return few or weights > max(input_bytes, self.target.l2_bytes // 2)
 
     def geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:
         """The caller's own memory if nothing has to be copied, else scratch."""
@@ -282,7 +311,10 @@ class _Writer:
         slices = shape[0] == 1 or (x_d % max(1, x_h) == 0 and shape[1] * x_h <= x_d <= shape[1] * x_h * 5 // 4)
         # planes a multiple of the cache's sets apart would push one another out
         crowded = channel % 2048 == 0 and self.outputs > 32
-        if inside and unit and rows and slices and not crowded:
+        # so many pages, and a new one for each channel: one copy costs less than to visit them for every tile
+        bytes_ = (self.problem.batch or 1) * self.problem.in_channels * channel
+        scattered = self.outputs > 32 and channel >= PAGE_BYTES and bytes_ > SCATTERED_BYTES
+        if inside and unit and rows and slices and not crowded and not scattered:
             # a single row has no next one, but its taps may: then, too, the distance is the caller's
             row = x_h if shape[0] * shape[1] > 1 or axes[1].halo else width
             slice_bytes = x_d if shape[0] > 1 or axes[0].halo else row * shape[1]
@@ -290,19 +322,24 @@ class _Writer:
         return self.packed_geometry(axes, shape)
 
     def packed_geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:
-        """Scratch: rows of all cells that are read; the padding behind a row is the one before the next."""
-        axis = axes[2]
-        cells = shape[2] + axis.halo
-        overlap = 0
-        if shape[2] == axis.count:  # a row is all of the input's, padding on both sides
-            behind = axis.low + cells - -(-self.size[2] // axis.in_step)
-            overlap = max(0, min(-axis.low, behind, axis.halo)) if not axis.segments[0].input else 0
-        row = (cells - overlap) * self.itemsize
-        slice_bytes = row * (shape[1] + axes[1].halo)
-        plane = slice_bytes * (shape[0] + axes[0].halo) + overlap * self.itemsize
+        """Scratch: rows of all cells that are read."""
+        cells, rows = shape[2] + axes[2].halo, shape[1] + axes[1].halo
+        overlap, shared = (self.shared_padding(axes[i], shape[i], self.size[i]) for i in (2, 1))
+        pitch = cells - overlap
+        row = pitch * self.itemsize
+        slice_bytes = row * (rows - shared)
+        zeros = shared * pitch + overlap  # behind the last slice
+        plane = slice_bytes * (shape[0] + axes[0].halo) + zeros * self.itemsize
         phases = math.prod(len(a.phases) for a in axes)
         lines = -(-plane * phases // LINE_BYTES) | 1  # an odd number: neighbours use different sets of the cache
-        return Geometry(True, cells - overlap, overlap, row, slice_bytes, plane, lines * LINE_BYTES)
+        return Geometry(True, pitch, zeros, row, slice_bytes, plane, lines * LINE_BYTES)
+
+    def shared_padding(self, axis: Axis, count: int, size: int) -> int:
+        """How many cells of padding behind a row or slice are also those before the next: of whole ones only."""
+        if count != axis.count or axis.segments[0].input:
+            return 0
+        behind = axis.low + count + axis.halo - -(-size // axis.in_step)
+        return max(0, min(-axis.low, behind, axis.halo))
 
     def steps(self, axes: Pass, geometry: Geometry, chunk: int) -> tuple[int, list[Sequence[int]]]:
         """The table of steps, and the chunks of channels."""
@@ -347,7 +384,7 @@ class _Writer:
         y_d, y_h, y_w = (self.layout.output[2 + i] * axes[i].out_step for i in range(3))
         row_outputs = (np.arange(shape[0])[:, None] * y_d + np.arange(shape[1]) * y_h).ravel()
         # a run ends where its row or its tile ends
-        run_begins = np.union1d(row_begins, begins[:-1])
+        run_begins = np.sort(np.concatenate([row_begins, begins[:-1]]))  # of two equal ones the first is an empty run
         row = np.searchsorted(row_begins, run_begins, side="right") - 1
         column = run_begins - row_begins[row]
         tile = np.searchsorted(begins, run_begins, side="right") - 1
@@ -381,15 +418,20 @@ class _Writer:
         return np.stack(columns, axis=1)
 
 
-def _pieces(axis: Axis, largest: int) -> list[Segment]:
-    """The segments of an axis cut into pieces; ``input`` is the first cell that is read, ``out`` the first written."""
+def _pieces(axis: Axis, largest: int, multiple: int) -> list[Segment]:
+    """The segments of an axis cut into pieces; ``input`` is the first cell that is read, ``out`` the first written.
+
+    All but the last have a multiple of so many cells, that what was aligned stays so.
+    """
     pieces = []
     for segment in axis.segments:
-        start = 0
-        for count in split(segment.count, largest):
+        parts = -(-segment.count // largest)
+        each = -(-segment.count // parts)
+        each = each if parts == 1 else -(-each // multiple) * multiple
+        for start in range(0, segment.count, each):
             first = axis.in_step * (start + axis.low) + segment.input
+            count = min(each, segment.count - start)
             pieces.append(Segment(axis.out_step * start + segment.out, first, count))
-            start += count
     return pieces
 
 
