@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 from miniconv.codegen.depthwise_kernels import emit_rows, emit_walk, rows_name
 from miniconv.codegen.depthwise_tables import Shape, Tables, plane_bytes, window
@@ -20,6 +21,7 @@ __all__ = ["depthwise", "depthwise_refusal"]
 
 MOST_TAPS = 256  # more are better summed in parts, as the direct path does
 MOST_BYTES = 1 << 20  # of one packed row of outputs
+LEAST_VECTOR_BYTES = 16
 ITEMSIZE = {"float32": 4, "float64": 8}
 
 
@@ -43,22 +45,16 @@ def depthwise_refusal(problem: ConvProblem, layout: Layout, target: Target) -> s
     multiplier = problem.out_channels // problem.in_channels
     if problem.transposed and multiplier > 1 and layout.weight[0] != multiplier * layout.weight[1]:
         return "the weight's channels are not evenly spaced"
-    if len(problem.kernel_size) and _product(problem.kernel_size) > MOST_TAPS:
+    if math.prod(problem.kernel_size) > MOST_TAPS:
         return f"more than {MOST_TAPS} taps"
     if plane_bytes(window(problem, -2), window(problem, -1), 1, target, itemsize)[2] > MOST_BYTES:
         return f"rows that need more than {MOST_BYTES} bytes of scratch memory"
     return None
 
 
-def _product(sizes: tuple[int, ...]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
-
-
 def depthwise(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
     """The work of a problem that ``depthwise_refusal`` accepts."""
+    target = _fitting(problem, target)
     kernels = _library(problem.dtype, replace(target, l2_bytes=0))
     itemsize = kernels.element.bytes
     tables = Tables.of(problem, layout, target, itemsize, threads)
@@ -77,6 +73,14 @@ def depthwise(problem: ConvProblem, layout: Layout, target: Target, threads: int
             f"{tables.bands} bands an image",
         ),
     )
+
+
+def _fitting(problem: ConvProblem, target: Target) -> Target:
+    """The target with vectors half as long, or a quarter, where a row of outputs fits one."""
+    row, size = problem.output_size[-1] * ITEMSIZE[problem.dtype], target.vector_bytes
+    while size >= 2 * max(row, LEAST_VECTOR_BYTES):
+        size //= 2
+    return replace(target, vector_bytes=size)
 
 
 class _Library:
@@ -100,6 +104,6 @@ class _Library:
             return self._rows[shape]
 
 
-@lru_cache(maxsize=None)  # never dropped: compiled code must outlive every plan
+@cache  # never dropped: compiled code must outlive every plan
 def _library(dtype: str, target: Target) -> _Library:
     return _Library(dtype, target)

@@ -39,7 +39,7 @@ def emit_rows(code: Code, element: Element, shape: Shape) -> None:
                 step = code.words(code.at(steps, loop.index), STEP)
                 x_now, w_now = code.at(x_tile, step["input"]), code.at(w, step["weight"])
                 weights = []
-                for k in range(shape.taps):
+                for _ in range(shape.taps):
                     weights.append(element.splat(code, code.load(element.type, w_now, 0, align)))
                     w_now = code.at(w_now, w_row)
                 for i in range((shape.rows - 1) * shape.step + shape.taps):
@@ -98,10 +98,9 @@ def emit_pack(code: Code, element: Element) -> None:
         phases = [code.at(plane, 0), code.at(plane, r["phase"])]
 
         def rows(manner: int, copy: Callable[[str, list[str]], None]) -> None:
-            with code.when(code.test("eq", r["manner"], manner)):
-                with code.loop(begin, end) as loop:
-                    into = code.mul(loop.index, r["row"])
-                    copy(code.at(x, code.mul(loop.index, r["x_h"])), [code.at(phase, into) for phase in phases])
+            with code.when(code.test("eq", r["manner"], manner)), code.loop(begin, end) as loop:
+                into = code.mul(loop.index, r["row"])
+                copy(code.at(x, code.mul(loop.index, r["x_h"])), [code.at(phase, into) for phase in phases])
 
         for every in (1, 2):
             copy_wide, copy_narrow = _copies(code, element, every, r["columns"])
@@ -122,7 +121,7 @@ def emit_pack(code: Code, element: Element) -> None:
 
 
 def _copies(code: Code, element: Element, every: int, columns: str) -> tuple[Callable[[str, list[str]], None], ...]:
-    """How a row of consecutive cells is copied to ``every`` phases: one that fills a vector of each, and one too short."""
+    """How a row of consecutive cells is copied to ``every`` phases: one that fills a vector of each, or not."""
     vector, lanes, align = element.vector, element.lanes, element.bytes
     size = lanes * align
     full = code.divided(columns, every)  # cells that every phase has

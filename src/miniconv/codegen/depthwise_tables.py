@@ -313,7 +313,7 @@ class _Builder:
         return steps
 
     def manner(self, columns: int) -> int:
-        """How a row is copied: 0 cell by cell; 1, 3 vectors of one phase or two; 2, 4 so few cells that a mask is needed."""
+        """How a row is copied: 0 by cells; 1, 3 in vectors of one phase or two; 2, 4 in one masked vector of each."""
         every = self.w.stride
         if self.layout.input[4] != self.itemsize or every > 2 or columns == 0:
             return 0
