@@ -46,7 +46,8 @@ def emit_rows(code: Code, element: Element, shape: Shape) -> None:
                     readers = [m for m in range(shape.rows) if 0 <= i - m * shape.step < shape.taps]
                     value = code.load(vector, x_now, 0, align) if readers else ""
                     for m in readers:
-                        loop.next[m] = element.multiply_add(code, weights[i - m * shape.step], value, loop.next[m])
+                        total = str(loop.next[m])
+                        loop.next[m] = element.multiply_add(code, weights[i - m * shape.step], value, total)
                     x_now = code.at(x_now, x_row)
             for total in loop.values:
                 result = code.op(f"fadd {vector} {total}, {start}")
@@ -83,7 +84,7 @@ def load_masked(code: Code, element: Element, pointer: str, mask: str) -> str:
 
 
 def emit_zeros(code: Code, element: Element) -> None:
-    """``size`` bytes of zeros; the size is a multiple of a vector's."""
+    """At least so many bytes of zeros, in whole vectors."""
     size = element.bytes * element.lanes
     with code.function("zeros", "ptr", "i64", internal=True) as (into, count), code.loop(0, count, size) as loop:
         code.store(element.vector, "zeroinitializer", into, loop.index, element.bytes)
@@ -191,8 +192,13 @@ def emit_unit(code: Code, element: Element) -> None:
         x = code.at(x, code.mul(band["input"], r["x_h"]))
         with code.loop(0, code.op(f"select i1 {packed}, i64 {count}, i64 0")) as loop:
             x_now, plane = (code.at(p, code.mul(loop.index, r[d])) for p, d in ((x, "x_channel"), (scratch, "plane")))
-            with code.when(code.test("ne", r["bands"], 1)):  # other bands have had rows where this one has padding
-                code.call("@zeros", f"ptr {plane}", f"i64 {r['plane']}")
+            several = code.test("ne", r["bands"], 1)
+            with code.when(several), code.loop(0, r["phases"]) as p:
+                # other bands have had rows where this one has padding; what is overwritten behind them is packed next
+                top = code.at(plane, code.mul(p.index, r["phase"]))
+                below = code.at(top, code.mul(band["end"], r["row"]))
+                code.call("@zeros", f"ptr {top}", f"i64 {code.mul(band['begin'], r['row'])}")
+                code.call("@zeros", f"ptr {below}", f"i64 {code.mul(band['after'], r['row'])}")
             pointers = (program, program, x_now, plane)
             numbers = f"i64 {band['begin']}", f"i64 {band['end']}"
             code.call("@pack", *(f"ptr {pointer}" for pointer in pointers), *numbers)

@@ -66,8 +66,10 @@ class _Model:
         x = n * r["x_image"] + first * r["x_channel"] + band["input"] * r["x_h"]
         if r["packed"]:
             for c in channels:
-                if r["bands"] != 1:
-                    self.scratch[c * r["plane"] // self.itemsize :][: r["plane"] // self.itemsize] = 0
+                for p in range(r["phases"] if r["bands"] != 1 else 0):
+                    top = c * r["plane"] + p * r["phase"]
+                    self.zeros(top, band["begin"] * r["row"])
+                    self.zeros(top + band["end"] * r["row"], band["after"] * r["row"])
                 self.pack(x + c * r["x_channel"], c * r["plane"], band)
         for c in channels:
             source, at = (
@@ -80,6 +82,11 @@ class _Model:
                     tile = _record(self.program, band["tile_table"] + t * len(TILE), TILE)
                     sums = self.micro_kernel(source, at + tile["input"], r["w_first"] + channel * r["w_channel"])
                     self.store(sums, 0 if self.bias is None else self.bias[channel], y + tile["output"])
+
+    def zeros(self, begin: int, size: int) -> None:
+        """At least so many bytes of zeros, in whole vectors."""
+        vector = self.lanes * self.itemsize
+        self.scratch[begin // self.itemsize :][: -(-size // vector) * self.lanes] = 0
 
     def pack(self, x: int, plane: int, band: Record) -> None:
         """Copy the rows of one channel that exist to its plane; what is around them in the plane stays as it is."""

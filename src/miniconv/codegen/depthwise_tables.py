@@ -21,6 +21,7 @@ A transposed convolution of stride 1 is an ordinary one with the kernel turned r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -38,8 +39,8 @@ LINE_BYTES = 64
 MOST_ROWS = 14  # of a tile; more save few loads, and fewer images divide by them
 MOST_TAPS = 7  # kernel rows in a step, whose weights are kept in registers
 FEW_ROWS = 4  # of output: with fewer a tile's vectors are neighbours in the row
-NEAR_BYTES = 24 << 10  # packed channels that are computed together: half of a first-level cache
-FAR_BYTES = 256 << 10  # of one packed channel; a larger one is computed in bands
+NEAR_BYTES = 24 << 10  # of input that is packed before it is computed: half of a first-level cache
+FAR_BYTES = 256 << 10  # of one packed channel that is computed in no smaller bands for the rows that they share
 
 
 def _fields(*names: str) -> dict[str, int]:
@@ -54,9 +55,8 @@ RECORD = _fields(
     *("tap_row", "w_first", "w_channel", "w_row"),
     *("y_image", "y_channel", "y_row", "y_columns"),
 )
-BAND = _fields(
-    "input", "begin", "end", "output", "tiles", "tile_table"
-)  # input: its first row; begin, end: those there are
+# input: the first row; from begin to end the input has them, after that so many it has not
+BAND = _fields("input", "begin", "end", "after", "output", "tiles", "tile_table")
 PHASE = _fields("input", "count", "plane")
 TILE = _fields("input", "output")
 STEP = _fields("input", "weight")
@@ -173,7 +173,7 @@ class _Builder:
         self.packed = self.narrow or not (dense and self.h.inside and self.w.inside)
         self.words = [0] * len(RECORD)
 
-    def table(self, rows: list[tuple[int, ...]]) -> int:
+    def table(self, rows: Sequence[Sequence[int]]) -> int:
         """Append a table; the word where it begins."""
         begin = len(self.words)
         for row in rows:
@@ -196,7 +196,8 @@ class _Builder:
             first = h.stride * begin - h.low
             rows = h.stride * (n - 1) + h.dilation * (h.kernel - 1) + 1
             inside = min(max(-first, 0), rows)
-            band_rows.append((first, inside, max(inside, min(rows, h.input - first)), begin * y[3], *tile_tables[n]))
+            end = max(inside, min(rows, h.input - first))
+            band_rows.append((first, inside, end, rows - end, begin * y[3], *tile_tables[n]))
             begin += n
         steps = self.steps(shape, row, phase)
         blocks = -(-self.channels // block)
@@ -258,7 +259,11 @@ class _Builder:
         """How many output rows are computed at a time."""
         rows = self.h.output
         if self.packed:
-            while rows > 1 and plane_bytes(self.h, self.w, rows, self.target, self.itemsize)[2] > FAR_BYTES:
+            shared = self.h.dilation * (self.h.kernel - 1)  # rows that two bands both pack
+            while rows > 1:
+                size = plane_bytes(self.h, self.w, rows, self.target, self.itemsize)[2]
+                if size <= (NEAR_BYTES if rows * self.h.stride >= 8 * shared else FAR_BYTES):
+                    break
                 rows = -(-rows // 2)
         wanted = -(-4 * self.threads // (self.images * self.channels)) if self.threads > 1 else 1
         return split(self.h.output, max(1, min(rows, self.h.output // wanted)))
@@ -296,11 +301,11 @@ class _Builder:
             ]
         cells = [
             (line * self.h.stride * row + c * self.itemsize, line * self.layout.output[3] + c * self.itemsize)
-            for c, line in product(columns, lines)
+            for line, c in product(lines, columns)
         ]
         return len(cells), self.table(cells)
 
-    def steps(self, shape: Shape, row: int, phase: int) -> list[tuple[int, ...]]:
+    def steps(self, shape: Shape, row: int, phase: int) -> list[tuple[int, int]]:
         """Columns of the kernel, each in groups of ``taps`` rows; the last tap of a transposed one comes first."""
         h, w, weight = self.h, self.w, self.layout.weight
         sign = -1 if self.problem.transposed else 1
