@@ -15,8 +15,9 @@ from miniconv.codegen.kernels import CONTEXT, Element
 __all__ = ["emit_rows", "emit_walk", "rows_name"]
 
 # The arguments of a micro-kernel: input, weight, bias, output, tiles, how many, steps, how many, bytes from an input
-# row to the next, from a weight row to the next, from an output row to the next, columns that are stored.
-ROWS = ("ptr", "ptr", "ptr", "ptr", "ptr", "i64", "ptr", "i64", "i64", "i64", "i64", "i64")
+# row to the next, from a weight row to the next, from an output row to the next, columns that are stored; how many
+# channels, and bytes from one to the next of input, weight, bias and output.
+ROWS = ("ptr", "ptr", "ptr", "ptr", "ptr", "i64", "ptr", "i64", "i64", "i64", "i64", "i64", *["i64"] * 5)
 
 
 def rows_name(shape: Shape) -> str:
@@ -25,17 +26,20 @@ def rows_name(shape: Shape) -> str:
 
 
 def emit_rows(code: Code, element: Element, shape: Shape) -> None:
-    """All tiles of one channel: in each, for every step, each input row is loaded once for all outputs that read it."""
+    """All tiles of some channels: in each, for every step, an input row is loaded once for all outputs that read it."""
     vector, align = element.vector, element.bytes
     with code.function(rows_name(shape), *ROWS) as arguments:
-        x, w, bias, y, tiles, tile_count, steps, step_count, x_row, w_row, y_row, columns = arguments
-        start = element.splat(code, code.load(element.type, bias, 0, align))
+        operands, (tiles, tile_count, steps, step_count) = arguments[:4], arguments[4:8]
+        x_row, w_row, y_row, columns, channels, *distances = arguments[8:]
         mask = lanes_below(code, element, columns) if shape.narrow else ""
-        with code.loop(0, code.mul(tile_count, 8 * len(TILE)), 8 * len(TILE)) as tile_loop:
+        tile_end, step_end = code.mul(tile_count, 8 * len(TILE)), code.mul(step_count, 8 * len(STEP))
+        with code.loop(0, channels) as c, code.loop(0, tile_end, 8 * len(TILE)) as tile_loop:
+            x, w, bias, y = (code.at(p, code.mul(c.index, distance)) for p, distance in zip(operands, distances))
+            start = element.splat(code, code.load(element.type, bias, 0, align))
             tile = code.words(code.at(tiles, tile_loop.index), TILE)
             x_tile, y_now = code.at(x, tile["input"]), code.at(y, tile["output"])
             sums: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * shape.rows
-            with code.loop(0, code.mul(step_count, 8 * len(STEP)), 8 * len(STEP), sums) as loop:
+            with code.loop(0, step_end, 8 * len(STEP), sums) as loop:
                 step = code.words(code.at(steps, loop.index), STEP)
                 x_now, w_now = code.at(x_tile, step["input"]), code.at(w, step["weight"])
                 weights = []
@@ -91,17 +95,21 @@ def emit_zeros(code: Code, element: Element) -> None:
 
 
 def emit_pack(code: Code, element: Element) -> None:
-    """Copy the rows of one channel that exist to its plane; what is around them in the plane stays as it is."""
-    with code.function("pack", "ptr", "ptr", "ptr", "ptr", "i64", "i64", internal=True) as args:
-        program, record, x, plane, begin, end = args
-        r = code.words(record, RECORD)
-        x, plane = code.at(x, r["x_first"]), code.at(plane, r["into"])
-        phases = [code.at(plane, 0), code.at(plane, r["phase"])]
+    """Copy the rows of some channels that exist to their planes; what is around them in the plane stays as it is."""
+    with code.function("pack", "ptr", "ptr", "ptr", "i64", "i64", "i64", internal=True) as args:
+        program, x, planes, channels, begin, end = args
+        r = code.words(program, RECORD)
+        x, planes = code.at(x, r["x_first"]), code.at(planes, r["into"])
 
         def rows(manner: int, copy: Callable[[str, list[str]], None]) -> None:
-            with code.when(code.test("eq", r["manner"], manner)), code.loop(begin, end) as loop:
-                into = code.mul(loop.index, r["row"])
-                copy(code.at(x, code.mul(loop.index, r["x_h"])), [code.at(phase, into) for phase in phases])
+            with code.when(code.test("eq", r["manner"], manner)), code.loop(0, channels) as c:
+                x_now, plane = (
+                    code.at(x, code.mul(c.index, r["x_channel"])),
+                    code.at(planes, code.mul(c.index, r["plane"])),
+                )
+                with code.loop(begin, end) as loop:
+                    into = code.at(plane, code.mul(loop.index, r["row"]))
+                    copy(code.at(x_now, code.mul(loop.index, r["x_h"])), [into, code.at(into, r["phase"])])
 
         for every in (1, 2):
             copy_wide, copy_narrow = _copies(code, element, every, r["columns"])
@@ -190,31 +198,35 @@ def emit_unit(code: Code, element: Element) -> None:
         packed = code.test("ne", r["packed"], 0)
         x = code.at(_pointer(code, c["input"]), code.add(code.mul(n, r["x_image"]), code.mul(first, r["x_channel"])))
         x = code.at(x, code.mul(band["input"], r["x_h"]))
-        with code.loop(0, code.op(f"select i1 {packed}, i64 {count}, i64 0")) as loop:
-            x_now, plane = (code.at(p, code.mul(loop.index, r[d])) for p, d in ((x, "x_channel"), (scratch, "plane")))
-            several = code.test("ne", r["bands"], 1)
-            with code.when(several), code.loop(0, r["phases"]) as p:
-                # other bands have had rows where this one has padding; what is overwritten behind them is packed next
-                top = code.at(plane, code.mul(p.index, r["phase"]))
-                below = code.at(top, code.mul(band["end"], r["row"]))
-                code.call("@zeros", f"ptr {top}", f"i64 {code.mul(band['begin'], r['row'])}")
-                code.call("@zeros", f"ptr {below}", f"i64 {code.mul(band['after'], r['row'])}")
-            pointers = (program, program, x_now, plane)
-            numbers = f"i64 {band['begin']}", f"i64 {band['end']}"
-            code.call("@pack", *(f"ptr {pointer}" for pointer in pointers), *numbers)
+        several = code.op(f"and i1 {packed}, {code.test('ne', r['bands'], 1)}")
+        with code.when(several), code.loop(0, count) as one, code.loop(0, r["phases"]) as p:
+            # other bands have had rows where this one has padding; what is overwritten behind them is packed next
+            top = code.at(scratch, code.add(code.mul(one.index, r["plane"]), code.mul(p.index, r["phase"])))
+            below = code.at(top, code.mul(band["end"], r["row"]))
+            code.call("@zeros", f"ptr {top}", f"i64 {code.mul(band['begin'], r['row'])}")
+            code.call("@zeros", f"ptr {below}", f"i64 {code.mul(band['after'], r['row'])}")
+        with code.when(packed):
+            numbers = f"i64 {count}", f"i64 {band['begin']}", f"i64 {band['end']}"
+            code.call("@pack", f"ptr {program}", f"ptr {x}", f"ptr {scratch}", *numbers)
         source = code.op(f"select i1 {packed}, ptr {scratch}, ptr {code.at(x, r['x_first'])}")
         distance = code.op(f"select i1 {packed}, i64 {r['plane']}, i64 {r['x_channel']}")
         y = code.at(_pointer(code, c["output"]), code.add(code.mul(n, r["y_image"]), band["output"]))
         kernel = _pointer(code, c["kernels"])
         tiles, steps = (code.at(program, code.mul(word, 8)) for word in (band["tile_table"], r["step_table"]))
-        with code.loop(0, count) as loop, code.loop(0, r["multiplier"]) as copy:
-            channel = code.add(code.mul(code.add(first, loop.index), r["multiplier"]), copy.index)
+        every = r["multiplier"]
+        with code.loop(0, every) as copy:
+            channel = code.add(code.mul(first, every), copy.index)
             values = (
-                code.at(source, code.mul(loop.index, distance)),
+                source,
                 code.at(_pointer(code, c["weight"]), code.add(r["w_first"], code.mul(channel, r["w_channel"]))),
                 code.at(_pointer(code, c["bias"]), code.mul(channel, c["bias_step"])),
                 code.at(y, code.mul(channel, r["y_channel"])),
                 *(tiles, band["tiles"], steps, r["steps"], r["tap_row"], r["w_row"], r["y_row"], r["y_columns"]),
+                *(
+                    count,
+                    distance,
+                    *(code.mul(step, every) for step in (r["w_channel"], c["bias_step"], r["y_channel"])),
+                ),
             )
             code.call(kernel, *(f"{type_} {value}" for type_, value in zip(ROWS, values)))
 

@@ -10,7 +10,7 @@ and each input cell is read by a few neighbouring outputs only. What can be save
   rows of it: each input row is loaded once, at that column, and added to every output that reads it. A 3x3 kernel
   loads 16 vectors for the 42 multiply-adds of 14 rows.
 - Output rows share input rows if they lie ``dilation / gcd(stride, dilation)`` apart; in a dilated convolution the
-  tiles take every so-manieth row.
+  tiles take every few rows, not neighbours.
 - The last tile of a row, and of a column, begins earlier, so that it is whole: some outputs are computed twice, by the
   same sum. Only rows shorter than a vector are stored by a mask.
 - Where there are few output rows, the vectors of a tile are neighbours in the row.
