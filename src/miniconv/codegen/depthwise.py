@@ -7,8 +7,9 @@ import threading
 from dataclasses import replace
 from functools import cache
 
+from miniconv.codegen.depthwise_geometry import Shape, plane_bytes, window
 from miniconv.codegen.depthwise_kernels import emit_rows, emit_walk, rows_name
-from miniconv.codegen.depthwise_tables import Shape, Tables, plane_bytes, window
+from miniconv.codegen.depthwise_tables import Tables
 from miniconv.codegen.emit import Code
 from miniconv.codegen.engine import Stage, Work
 from miniconv.codegen.jit import compile_code

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from miniconv.codegen.depthwise_tables import BAND, PHASE, RECORD, STEP, TILE, Shape
+from miniconv.codegen.depthwise_geometry import Shape
+from miniconv.codegen.depthwise_tables import BAND, PHASE, RECORD, STEP, TILE
 from miniconv.codegen.emit import Code, Value
 from miniconv.codegen.kernels import CONTEXT, Element
 
