@@ -1,0 +1,110 @@
+"""The depthwise path: convolutions whose channels have nothing to do with one another."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import replace
+from functools import cache
+
+from miniconv.codegen.depthwise_geometry import Shape, plane_bytes, window
+from miniconv.codegen.depthwise_kernels import emit_rows, emit_walk, rows_name
+from miniconv.codegen.depthwise_tables import Tables
+from miniconv.codegen.emit import Code
+from miniconv.codegen.engine import Stage, Work
+from miniconv.codegen.jit import compile_code
+from miniconv.codegen.kernels import Element
+from miniconv.codegen.schedule import Layout
+from miniconv.codegen.target import Target
+from miniconv.problem import ConvProblem
+
+__all__ = ["depthwise", "depthwise_refusal"]
+
+MOST_TAPS = 256  # more are better summed in parts, as the direct path does
+MOST_BYTES = 1 << 20  # of one packed row of outputs
+LEAST_VECTOR_BYTES = 16
+ITEMSIZE = {"float32": 4, "float64": 8}
+
+
+def depthwise_refusal(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
+    """Why the depthwise path does not compute this problem; None if it does.
+
+    Args:
+        problem: any problem of float32 or float64 with no empty operand.
+        layout: strides in bytes, of five axes each.
+        target: the processor.
+    """
+    itemsize = ITEMSIZE[problem.dtype]
+    if problem.groups != problem.in_channels:
+        return "groups differ from in_channels"
+    if problem.spatial_dims > 2:
+        return "three spatial axes"
+    if problem.transposed and any(stride > 1 for stride in problem.stride):
+        return "transposed with a stride"
+    if layout.output[4] != itemsize and problem.output_size[-1] > 1:
+        return "the output's columns are not consecutive"
+    multiplier = problem.out_channels // problem.in_channels
+    if problem.transposed and multiplier > 1 and layout.weight[0] != multiplier * layout.weight[1]:
+        return "the weight's channels are not evenly spaced"
+    if math.prod(problem.kernel_size) > MOST_TAPS:
+        return f"more than {MOST_TAPS} taps"
+    if plane_bytes(window(problem, -2), window(problem, -1), 1, target, itemsize)[2] > MOST_BYTES:
+        return f"rows that need more than {MOST_BYTES} bytes of scratch memory"
+    return None
+
+
+def depthwise(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
+    """The work of a problem that ``depthwise_refusal`` accepts."""
+    target = _fitting(problem, target)
+    kernels = _library(problem.dtype, replace(target, l2_bytes=0))
+    itemsize = kernels.element.bytes
+    tables = Tables.of(problem, layout, target, itemsize, threads)
+    shape = tables.shape
+    return Work(
+        program=tables.program,
+        stages=(Stage(kernels.run_address, tables.units),),
+        kernels=kernels.rows(shape),
+        scratch_bytes=tables.scratch_bytes,
+        shared_bytes=0,
+        itemsize=itemsize,
+        threads=threads,
+        lines=(
+            f"tile of {shape.rows} vectors of {kernels.element.lanes}, {shape.taps} kernel rows a step",
+            f"input {'packed' if tables.packed else 'read in place'}, {tables.block} channels at a time, "
+            f"{tables.bands} bands an image",
+        ),
+    )
+
+
+def _fitting(problem: ConvProblem, target: Target) -> Target:
+    """The target with vectors half as long, or a quarter, where a row of outputs fits one."""
+    row, size = problem.output_size[-1] * ITEMSIZE[problem.dtype], target.vector_bytes
+    while size >= 2 * max(row, LEAST_VECTOR_BYTES):
+        size //= 2
+    return replace(target, vector_bytes=size)
+
+
+class _Library:
+    """The compiled kernels of one element type on one target."""
+
+    def __init__(self, dtype: str, target: Target) -> None:
+        self.element, self.target = Element.of(dtype, target), target
+        self._rows: dict[Shape, int] = {}
+        self._lock = threading.Lock()
+        code = Code()
+        emit_walk(code, self.element)
+        self.run_address = compile_code(code, target).get_function_address("run")
+
+    def rows(self, shape: Shape) -> int:
+        """The address of a micro-kernel, compiled when first wanted."""
+        with self._lock:
+            if shape not in self._rows:
+                code = Code()
+                emit_rows(code, self.element, shape)
+                self._rows[shape] = compile_code(code, self.target).get_function_address(rows_name(shape))
+            return self._rows[shape]
+
+
+@cache  # never dropped: compiled code must outlive every plan
+def _library(dtype: str, target: Target) -> _Library:
+    return _Library(dtype, target)
