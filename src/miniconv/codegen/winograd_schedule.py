@@ -1,0 +1,351 @@
+"""Winograd as tables: tiles of 2x2 outputs, which of them are computed together, and where everything lies.
+
+With the matrices of a ``Form``, a tile of 2x2 outputs is
+
+    A^T [ sum over channels of (G g G^T) * (B^T d B) ] A          (* elementwise; d: 4x4 inputs, g: 3x3 weights)
+
+so each of the 16 places of a transformed tile is a matrix product, [outputs, channels] by [channels, tiles], and the
+direct path's micro-kernel computes it: its *lanes* are tiles here, its steps channels. The order of work is
+
+    stage 1   every weight transformed:  U [place][output][channel], memory for all threads
+    stage 2   for each block of tiles, and each part of the outputs:
+                  the tiles' inputs transformed:  V [place][channel][lane]
+                  the products:                   M [place][output][lane], a panel of outputs at a time
+                  M transformed back, plus bias, to the output
+    stage 3   images in which a number came out that is not finite, once more by the direct path
+
+A block is so small that its V and M stay in the second cache. Its tiles need not be a rectangle: they are counted
+image after image, row after row, and cut where the vectors are full. So no lane idles but the last few. The pieces of a
+block that *are* rectangles are its *regions*: a region's input is copied to a small buffer that has the padding's zeros
+around it, from which tiles are taken two columns apart.
+
+A convolution of dilation d is d * d undilated ones, of the rows and columns that lie d apart. Each is a *lattice* whose
+tiles are counted like another image's; only the strides between its rows and columns differ.
+
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miniconv.codegen.schedule import Layout, Tile, choose_tile, split
+from miniconv.codegen.target import Target
+from miniconv.problem import ConvProblem
+
+__all__ = ["BLOCK", "CHUNK", "F2", "HEAD", "PLACES", "REGION", "STEPS", "Form", "WinogradSchedule", "refusal"]
+
+Table = NDArray[np.int64]
+Matrix = tuple[tuple[float, ...], ...]
+
+OUT, SEEN, KERNEL = 2, 4, 3  # of a tile, on each axis: outputs, inputs, taps
+PLACES = SEEN * SEEN
+LINE_BYTES = 64
+STEPS = 256  # channels that are summed in registers, as in ``tables``
+SCRATCH_BYTES = 2 << 20
+SHARED_BYTES = 64 << 20
+STAGGER = 80  # elements between planes: distances that are powers of two would all fall into one set of the cache
+ROWS_A_UNIT = 8  # outputs whose weights are transformed by one unit
+
+
+class Form(NamedTuple):
+    """The matrices of one variant. In a row, all that is not zero has one magnitude: a transform only adds and halves."""
+
+    b_t: Matrix
+    g: Matrix
+    a_t: Matrix
+
+
+F2 = Form(
+    b_t=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+    g=((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
+    a_t=((1, 1, 1, 0), (0, 1, -1, -1)),
+)
+
+
+def _fields(*names: str) -> dict[str, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
+# Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
+HEAD = _fields(
+    *("all_outputs", "channels", "w_row", "w_channel", "w_h", "w_w", "dense", "u_row", "u_plane"),
+    *("flags", "images"),  # in shared memory, behind U: a word for each image, not 0 if it is to be computed again
+    *("groups", "blocks", "block_table", "parts", "part_table", "together", "panel"),
+    *("x_image", "x_group", "x_channel", "x_row", "x_column"),
+    *("y_image", "y_group", "y_channel", "y_row", "y_column"),
+    *("outputs", "row_table", "chunks", "chunk_table", "steps"),
+    *("planes", "v_row", "v_plane", "sums", "m_plane", "lines", "line", "checks"),  # in scratch
+    *("direct", "run", "units_per_image"),  # the direct path's program and function
+)
+BLOCK = _fields("vectors", "tiles", "tile_table", "regions", "region_table", "buffer")
+REGION = _fields(
+    *("image", "lane", "rows", "columns"),  # tiles
+    *("buffer", "pitch", "first_row", "first_column"),  # a row of the buffer; where input that exists begins in it
+    *("input", "rows_seen", "columns_seen"),  # what exists of the input
+    *("output", "out_rows", "out_columns"),
+)
+CHUNK = _fields("channel", "channels")
+
+
+class Lattice(NamedTuple):
+    """Outputs of one image that form an undilated convolution: the first one, and how many on each axis."""
+
+    first: tuple[int, int]
+    size: tuple[int, int]
+
+
+def refusal(problem: ConvProblem) -> str | None:
+    """Why there is no Winograd form of ``problem``; None if there is one."""
+    if problem.transposed or problem.spatial_dims != 2:
+        return f"Winograd's tiles are for an ordinary conv2d, and this is {problem.op}"
+    if problem.kernel_size != (KERNEL, KERNEL):
+        return f"Winograd's transforms are for 3x3 kernels, and this one is {'x'.join(map(str, problem.kernel_size))}"
+    if problem.stride != (1, 1):
+        return f"Winograd's tiles are neighbouring outputs, and the stride is {problem.stride}"
+    if problem.dtype not in ("float32", "float64"):
+        return f"Winograd's transforms halve, and {problem.dtype} has no kernel that does"
+    if 0 in problem.batched_input_shape or 0 in problem.batched_output_shape:
+        return "there is nothing to compute"
+    return None
+
+
+@dataclass(frozen=True)
+class WinogradSchedule:
+    """All tables of one problem.
+
+    Attributes:
+        program: the tables.
+        kernels: the (rows, vectors) of the micro-kernels that are called.
+        tile: the largest of them.
+        units: of the stages 1 and 2.
+        vectors: of the largest block.
+        chunk: channels that are transformed at a time.
+        panel: outputs whose products are kept at a time.
+        scratch_bytes, shared_bytes: memory for each thread, and for all together.
+    """
+
+    program: Table
+    kernels: frozenset[tuple[int, int]]
+    tile: Tile
+    units: tuple[int, int]
+    vectors: int
+    chunk: int
+    panel: int
+    scratch_bytes: int
+    shared_bytes: int
+
+    @classmethod
+    def of(cls, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int = 1) -> WinogradSchedule:
+        """The schedule of a problem that is not refused, for operands that lie as ``layout`` says."""
+        return _Writer(problem, layout, target, itemsize, threads).schedule()
+
+
+class Cut(NamedTuple):
+    """How much is computed at a time."""
+
+    tile: Tile
+    vectors: int
+    chunk: int
+    panel: int  # blocks of tile.rows outputs
+    part: int  # likewise: how many share one transformed input
+
+
+class _Writer:
+    """Writes the tables; a class for what they all need to know."""
+
+    def __init__(self, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int) -> None:
+        self.problem, self.layout, self.target = problem, layout, target
+        self.itemsize, self.threads = itemsize, threads
+        self.lanes = target.lanes(itemsize)
+        self.channels = problem.in_channels // problem.groups
+        self.outputs = problem.out_channels // problem.groups
+        self.images = problem.batched_input_shape[0]
+        self.words: list[Table] = [np.zeros(len(HEAD), np.int64)]
+        self.end = len(HEAD)
+
+    def table(self, rows: object) -> int:
+        """Append a table; the word where it begins."""
+        words = np.asarray(rows, np.int64).reshape(-1)
+        begin, self.end = self.end, self.end + len(words)
+        self.words.append(words)
+        return begin
+
+    def schedule(self) -> WinogradSchedule:
+        """Every table, then the head, which says where they are."""
+        lattices = list(lattices_of(self.problem))
+        tiles = int(_tiles(np.array([lattice.size for lattice in lattices])).prod(axis=1).sum())
+        together = images_together(self.images, tiles, self.lanes)
+        vectors = -(-tiles * together // self.lanes)
+        cut = self.cut(vectors)
+        sizes = split(vectors, cut.vectors)
+        blocks, buffer_bytes = self.blocks(lattices, together, sizes, cut.tile.vectors)
+        rows = split(self.outputs, cut.tile.rows)
+        units = self.images // together * self.problem.groups * len(blocks)
+        parts = split(len(rows), min(cut.part, -(-len(rows) // self.parts_for_threads(units))))
+        bounds = np.cumsum([0, *parts])
+        chunks = [(c, min(cut.chunk, self.channels - c)) for c in range(0, self.channels, cut.chunk)]
+        head, scratch_bytes, shared_bytes = self.memory(cut, buffer_bytes, sizes[0])
+        step = np.arange(min(STEPS, self.channels))[:, None] * [head["v_row"], self.itemsize]
+        head |= self.distances() | {
+            "blocks": len(blocks),
+            "block_table": self.table(blocks),
+            "parts": len(parts),
+            "part_table": self.table(np.stack([bounds[:-1], bounds[1:]], axis=1)),
+            "together": together,
+            "panel": cut.panel,
+            "row_table": self.table(list(zip(np.cumsum([0, *rows]).tolist(), rows))),
+            "chunks": len(chunks),
+            "chunk_table": self.table(chunks),
+            "steps": self.table(step),
+        }
+        self.words[0][:] = [head.get(name, 0) for name in HEAD]
+        widths = {width for size in set(sizes) for width in split(size, cut.tile.vectors)}
+        return WinogradSchedule(
+            program=np.concatenate(self.words),
+            kernels=frozenset(product(set(rows), widths)),
+            tile=cut.tile,
+            units=(-(-self.problem.out_channels // ROWS_A_UNIT), units * len(parts)),
+            vectors=sizes[0],
+            chunk=cut.chunk,
+            panel=min(cut.panel * cut.tile.rows, self.outputs),
+            scratch_bytes=scratch_bytes,
+            shared_bytes=shared_bytes,
+        )
+
+    def cut(self, vectors: int) -> Cut:
+        """A block's V and M within three quarters of the second cache, or if many channels forbid it, within scratch."""
+        tile = choose_tile(self.outputs, vectors * self.lanes, self.target, self.itemsize)
+        rows = -(-self.outputs // tile.rows)
+        bytes_each = PLACES * tile.vectors * self.target.vector_bytes  # of a channel or an output, one tile wide
+        room = SCRATCH_BYTES * 7 // 8 // bytes_each  # channels and outputs that scratch holds
+        near = max(1, self.target.l2_bytes * 3 // 4 // bytes_each)
+        if self.channels <= room * 4 // 5:
+            wide = max(1, near // (self.channels + self.outputs))
+            left = near // wide - self.channels
+            panel = max(left, min(room - self.channels, 64)) // tile.rows
+            return Cut(tile, wide * tile.vectors, self.channels, max(1, min(panel, rows)), rows)
+        chunk = min(self.channels, max(1, room * 2 // 5 // STEPS) * STEPS)
+        part = max(1, min(rows, (room - chunk) // tile.rows))
+        return Cut(tile, tile.vectors, chunk, part, part)  # sums of all chunks are kept: a panel is the whole part
+
+    def parts_for_threads(self, units: int) -> int:
+        """How many parts of the outputs each block needs, for every thread to have as much to do."""
+        return 1 if units % self.threads == 0 or units >= 4 * self.threads else self.threads
+
+    def blocks(self, lattices: Sequence[Lattice], together: int, sizes: Sequence[int], widest: int) -> tuple[Table, int]:
+        """The blocks' records, and the bytes of the largest buffer."""
+        bounds = np.cumsum([0, *sizes]) * self.lanes
+        regions, block, buffers = self.regions(lattices, together, bounds)
+        table = self.table(regions)
+        count = np.bincount(block, minlength=len(sizes))
+        tables = {}
+        for size in set(sizes):
+            widths = split(size, widest)
+            tables[size] = size, len(widths), self.table(list(zip(np.cumsum([0, *widths]).tolist(), widths)))
+        first = table + len(REGION) * np.cumsum([0, *count[:-1]])
+        return np.column_stack([[tables[size] for size in sizes], count, first, buffers]), int(buffers.max())
+
+    def regions(self, lattices: Sequence[Lattice], together: int, bounds: Table) -> tuple[Table, Table, Table]:
+        """The records of all regions, the block of each, and the bytes of each block's buffer."""
+        first, size = (np.tile([lattice[i] for lattice in lattices], (together, 1)) for i in (0, 1))
+        rows, columns = _tiles(size).T
+        begins = np.cumsum([0, *(rows * columns)])
+        # cut where blocks begin, where images do, and around a block's whole rows: what is left are rectangles
+        inner = bounds[(bounds > 0) & (bounds < begins[-1])]
+        at = np.searchsorted(begins, inner, side="right") - 1
+        width, local = columns[at], inner - begins[at]
+        cuts = np.unique(np.concatenate([begins, inner, inner - local % width, inner + -local % width]))
+        start, length = cuts[:-1], np.diff(cuts)
+        of = np.searchsorted(begins, start, side="right") - 1
+        row, column = np.divmod(start - begins[of], columns[of])
+        many = (column == 0) & (length >= columns[of])
+        rows, columns = np.where(many, length // columns[of], 1), np.where(many, columns[of], length)
+        block = np.searchsorted(bounds, start, side="right") - 1
+        # whole vectors are read from the buffer, and two columns more
+        pitch = (OUT * self.lanes * -(-columns // self.lanes) + self.lanes) * self.itemsize
+        buffer = np.cumsum([0, *(pitch * (OUT * rows + KERNEL - 1))])
+        of_block = buffer[np.searchsorted(start, bounds[:-1])]
+        fields = {
+            **{"image": of // len(lattices), "lane": start - bounds[block], "rows": rows, "columns": columns},
+            **{"buffer": buffer[:-1] - of_block[block], "pitch": pitch, "input": 0, "output": 0},
+        }
+        axes = ("row", row, rows), ("column", column, columns)
+        for axis, (name, begin, tiles) in enumerate(axes):
+            dilation = self.problem.dilation[axis]
+            output = first[of, axis] + dilation * OUT * begin
+            cell = output - self.problem.padding[axis][0]  # of the input, the first that is seen: it may not exist
+            seen = OUT * tiles + KERNEL - 1
+            low = np.clip(-(cell // dilation), 0, seen)
+            high = np.clip(-((cell - self.problem.input_size[axis]) // dilation), low, seen)
+            fields |= {f"first_{name}": low, f"{name}s_seen": high - low}
+            fields |= {f"out_{name}s": np.minimum(OUT * tiles, size[of, axis] - OUT * begin)}
+            fields["input"] += (cell + low * dilation) * self.layout.input[3 + axis]
+            fields["output"] += output * self.layout.output[3 + axis]
+        fields["first_row"] = fields["first_row"] * pitch
+        fields["first_column"] = fields["first_column"] * self.itemsize
+        records = np.stack(np.broadcast_arrays(*(fields[name] for name in REGION)), axis=1)
+        return records, block, np.diff([*of_block, buffer[-1]])
+
+    def distances(self) -> dict[str, int]:
+        """What the caller's operands say."""
+        x, w, y = self.layout
+        dilation = self.problem.dilation
+        dense = (w[1], w[3], w[4]) == (self.itemsize * 9, self.itemsize * 3, self.itemsize)
+        return {
+            **{"all_outputs": self.problem.out_channels, "channels": self.channels, "images": self.images},
+            **{"w_row": w[0], "w_channel": w[1], "w_h": w[3], "w_w": w[4], "dense": dense},
+            **{"groups": self.problem.groups, "outputs": self.outputs},
+            **{"x_image": x[0], "x_group": x[1] * self.channels, "x_channel": x[1]},
+            **{"x_row": x[3] * dilation[0], "x_column": x[4] * dilation[1]},
+            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1]},
+            **{"y_row": y[3] * dilation[0], "y_column": y[4] * dilation[1]},
+        }
+
+    def memory(self, cut: Cut, buffer_bytes: int, vectors: int) -> tuple[dict[str, int], int, int]:
+        """Where scratch and shared memory hold what, and their sizes."""
+        stagger, row = STAGGER * self.itemsize, vectors * self.target.vector_bytes
+        where = {"v_row": row, "v_plane": cut.chunk * row + stagger}
+        where["m_plane"] = min(cut.panel * cut.tile.rows, self.outputs) * row + stagger
+        where["line"] = OUT * row
+        end = _lines(max(buffer_bytes, KERNEL * KERNEL * self.target.vector_bytes))
+        sizes = {
+            "planes": PLACES * where["v_plane"],
+            "sums": PLACES * where["m_plane"],
+            "lines": OUT * where["line"],
+            "checks": row,
+        }
+        for name, size in sizes.items():
+            where[name], end = end, end + _lines(size)
+        where["u_row"] = _lines(self.channels * self.itemsize) | LINE_BYTES  # an odd number of lines
+        where["u_plane"] = self.problem.out_channels * where["u_row"] + stagger
+        where["flags"] = PLACES * where["u_plane"]
+        return where, end, where["flags"] + 8 * self.images
+
+
+def lattices_of(problem: ConvProblem) -> Iterator[Lattice]:
+    """The undilated convolutions in one image, the empty ones left out."""
+    for first in product(*(range(min(d, n)) for d, n in zip(problem.dilation, problem.output_size))):
+        d, n = problem.dilation, problem.output_size
+        yield Lattice((first[0], first[1]), (-(-(n[0] - first[0]) // d[0]), -(-(n[1] - first[1]) // d[1])))
+
+
+def images_together(images: int, tiles: int, lanes: int) -> int:
+    """How many images' tiles are counted through: the divisor of all that leaves the fewest lanes idle, at most 64."""
+    divisors = [n for n in range(1, min(images, 64) + 1) if images % n == 0]
+    return min(divisors, key=lambda n: (-(-n * tiles // lanes) / n > 1.03 * tiles / lanes, 0))
+
+
+def _tiles(size: NDArray[np.int64]) -> NDArray[np.int64]:
+    return -(-size // OUT)
+
+
+def _lines(size: int) -> int:
+    """That many bytes, as whole cache lines."""
+    return -(-size // LINE_BYTES) * LINE_BYTES
