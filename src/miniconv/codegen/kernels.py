@@ -26,7 +26,7 @@ CONTEXT = {
 MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
 # The table of micro-kernels has MAX_VECTORS + 1 addresses for each number of rows.
-MAX_ROWS, MAX_VECTORS = 28, 6
+MAX_ROWS, MAX_VECTORS = 30, 6
 
 
 @dataclass(frozen=True)

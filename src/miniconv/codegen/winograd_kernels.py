@@ -18,7 +18,6 @@ from miniconv.codegen.winograd_schedule import (
     OUT,
     PLACES,
     REGION,
-    ROWS_A_UNIT,
     SEEN,
     STEPS,
     Form,
@@ -122,16 +121,22 @@ def emit_weights(code: Code, element: Element, form: Form) -> None:
         weight, u = _pointer(code, c["weight"]), _pointer(code, c["shared"])
         with code.when(code.test("eq", begin, 0)), code.loop(0, h["images"]) as n:
             code.store("i64", 0, code.at(u, h["flags"]), code.mul(n.index, 8))
-        last = code.clamp(code.mul(end, ROWS_A_UNIT), 0, h["all_outputs"])
-        with code.loop(code.mul(begin, ROWS_A_UNIT), last) as o, code.loop(0, h["channels"], lanes) as first:
-            count = code.clamp(code.sub(h["channels"], first.index), 0, lanes)
-            w = code.at(weight, code.add(code.mul(o.index, h["w_row"]), code.mul(first.index, h["w_channel"])))
-            code.call("@taps", f"ptr {head}", f"ptr {scratch}", f"ptr {w}", f"i64 {count}")
-            taps = [code.load(element.vector, scratch, i * lanes * size, size) for i in range(KERNEL * KERNEL)]
-            square = [taps[i : i + KERNEL] for i in range(0, len(taps), KERNEL)]
-            into = code.at(u, code.add(code.mul(o.index, h["u_row"]), code.mul(first.index, size)))
-            for place, vector in enumerate(_flat(transform(code, element, form.g, square))):
-                code.store(element.vector, vector, into, code.mul(h["u_plane"], place), size)
+        with code.loop(begin, end) as unit:
+            g, block = code.divided(unit.index, h["row_blocks"]), code.rest(unit.index, h["row_blocks"])
+            rows = code.words(_row(code, head, h, block), {"output": 0, "rows": 1})
+            output = code.add(code.mul(g, h["outputs"]), rows["output"])
+            u_block = code.at(u, code.mul(unit.index, h["u_block"]))
+            with code.loop(0, h["channels"], lanes) as first, code.loop(0, rows["rows"]) as m:
+                count = code.clamp(code.sub(h["channels"], first.index), 0, lanes)
+                w = code.at(weight, code.mul(code.add(output, m.index), h["w_row"]))
+                w = code.at(w, code.mul(first.index, h["w_channel"]))
+                code.call("@taps", f"ptr {head}", f"ptr {scratch}", f"ptr {w}", f"i64 {count}")
+                taps = [code.load(element.vector, scratch, i * lanes * size, size) for i in range(KERNEL * KERNEL)]
+                square = [taps[i : i + KERNEL] for i in range(0, len(taps), KERNEL)]
+                into = code.at(u_block, code.mul(code.divided(first.index, lanes), h["u_group"]))
+                into = code.at(into, code.mul(m.index, lanes * size))
+                for place, vector in enumerate(_flat(transform(code, element, form.g, square))):
+                    code.store(element.vector, vector, into, code.mul(h["u_plane"], place), size)
 
 
 # ---- stage 2 --------------------------------------------------------------------------------------------------
@@ -185,7 +190,7 @@ def emit_products(code: Code, element: Element) -> None:
         start = code.load("i64", _row(code, head, h, first))
         with code.loop(0, PLACES) as place, code.loop(first, end) as i:
             row = code.words(_row(code, head, h, i.index), {"output": 0, "rows": 1})
-            weights = code.at(code.at(u, code.mul(place.index, h["u_plane"])), code.mul(row["output"], h["u_row"]))
+            weights = code.at(code.at(u, code.mul(place.index, h["u_plane"])), code.mul(i.index, h["u_block"]))
             with code.loop(0, b["tiles"]) as t:
                 vectors, values, sums = _tile(code, element, head, h, b, t.index, row, start, scratch)
                 values = code.at(values, code.mul(place.index, h["v_plane"]))
@@ -195,11 +200,11 @@ def emit_products(code: Code, element: Element) -> None:
                 with code.loop(0, channels, STEPS) as k:
                     operands = (
                         code.at(values, code.mul(k.index, h["v_row"])),
-                        code.at(weights, code.mul(k.index, element.bytes)),
+                        code.at(weights, code.mul(code.divided(k.index, element.lanes), h["u_group"])),
                         sums,
                         code.at(head, code.mul(h["steps"], 8)),
                         code.clamp(code.sub(channels, k.index), 0, STEPS),
-                        h["u_row"],
+                        element.lanes * element.bytes,
                         code.add(more, k.index),
                         *("null", 0, "null", 0),
                     )
@@ -278,14 +283,14 @@ def emit_block(code: Code, element: Element) -> None:
         y = code.at(_pointer(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
         output = code.mul(g, h["outputs"])
         bias = code.at(_pointer(code, c["bias"]), code.mul(output, c["bias_step"]))
-        u = code.at(_pointer(code, c["shared"]), code.mul(output, h["u_row"]))
+        u = code.at(_pointer(code, c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
         checks = code.at(scratch, h["checks"])
         _zeros(code, element, scratch, fields["buffer"])
         _zeros(code, element, checks, code.mul(fields["vectors"], lanes * size))
         with code.loop(0, h["chunks"]) as chunk_loop:
             chunk = code.words(_record(code, head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
             x_chunk = code.at(x, code.mul(chunk["channel"], h["x_channel"]))
-            u_chunk = code.at(u, code.mul(chunk["channel"], size))
+            u_chunk = code.at(u, code.mul(code.divided(chunk["channel"], lanes), h["u_group"]))
             channels = f"i64 {chunk['channels']}"
             code.call("@input", f"ptr {head}", f"ptr {block}", f"ptr {x_chunk}", channels, f"ptr {scratch}")
             last = code.test("eq", code.add(chunk_loop.index, 1), h["chunks"])

@@ -7,7 +7,7 @@ With the matrices of a ``Form``, a tile of 2x2 outputs is
 so each of the 16 places of a transformed tile is a matrix product, [outputs, channels] by [channels, tiles], and the
 direct path's micro-kernel computes it: its *lanes* are tiles here, its steps channels. The order of work is
 
-    stage 1   every weight transformed:  U [place][output][channel], memory for all threads
+    stage 1   every weight transformed:  U [place][output block][channel / lanes][output][lane], memory for all threads
     stage 2   for each block of tiles, and each part of the outputs:
                   the tiles' inputs transformed:  V [place][channel][lane]
                   the products:                   M [place][output][lane], a panel of outputs at a time
@@ -47,11 +47,10 @@ Matrix = tuple[tuple[float, ...], ...]
 OUT, SEEN, KERNEL = 2, 4, 3  # of a tile, on each axis: outputs, inputs, taps
 PLACES = SEEN * SEEN
 LINE_BYTES = 64
-STEPS = 256  # channels that are summed in registers, as in ``tables``
+STEPS = 128  # channels that are summed in registers: shorter sums, smaller rounding errors
 SCRATCH_BYTES = 2 << 20
 SHARED_BYTES = 64 << 20
 STAGGER = 80  # elements between planes: distances that are powers of two would all fall into one set of the cache
-ROWS_A_UNIT = 8  # outputs whose weights are transformed by one unit
 
 
 class Form(NamedTuple):
@@ -75,12 +74,12 @@ def _fields(*names: str) -> dict[str, int]:
 
 # Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
 HEAD = _fields(
-    *("all_outputs", "channels", "w_row", "w_channel", "w_h", "w_w", "dense", "u_row", "u_plane"),
+    *("channels", "w_row", "w_channel", "w_h", "w_w", "dense", "u_group", "u_block", "u_plane"),
     *("flags", "images"),  # in shared memory, behind U: a word for each image, not 0 if it is to be computed again
     *("groups", "blocks", "block_table", "parts", "part_table", "together", "panel"),
     *("x_image", "x_group", "x_channel", "x_row", "x_column"),
     *("y_image", "y_group", "y_channel", "y_row", "y_column"),
-    *("outputs", "row_table", "chunks", "chunk_table", "steps"),
+    *("outputs", "row_blocks", "row_table", "chunks", "chunk_table", "steps"),
     *("planes", "v_row", "v_plane", "sums", "m_plane", "lines", "line", "checks"),  # in scratch
     *("direct", "run", "units_per_image"),  # the direct path's program and function
 )
@@ -192,7 +191,8 @@ class _Writer:
         bounds = np.cumsum([0, *parts])
         chunks = [(c, min(cut.chunk, self.channels - c)) for c in range(0, self.channels, cut.chunk)]
         head, scratch_bytes, shared_bytes = self.memory(cut, buffer_bytes, sizes[0])
-        step = np.arange(min(STEPS, self.channels))[:, None] * [head["v_row"], self.itemsize]
+        step = np.arange(min(STEPS, self.channels))
+        step_w = step // self.lanes * head["u_group"] + step % self.lanes * self.itemsize
         head |= self.distances() | {
             "blocks": len(blocks),
             "block_table": self.table(blocks),
@@ -200,10 +200,11 @@ class _Writer:
             "part_table": self.table(np.stack([bounds[:-1], bounds[1:]], axis=1)),
             "together": together,
             "panel": cut.panel,
+            "row_blocks": len(rows),
             "row_table": self.table(list(zip(np.cumsum([0, *rows]).tolist(), rows))),
             "chunks": len(chunks),
             "chunk_table": self.table(chunks),
-            "steps": self.table(step),
+            "steps": self.table(np.stack([step * head["v_row"], step_w], axis=1)),
         }
         self.words[0][:] = [head.get(name, 0) for name in HEAD]
         widths = {width for size in set(sizes) for width in split(size, cut.tile.vectors)}
@@ -211,7 +212,7 @@ class _Writer:
             program=np.concatenate(self.words),
             kernels=frozenset(product(set(rows), widths)),
             tile=cut.tile,
-            units=(-(-self.problem.out_channels // ROWS_A_UNIT), units * len(parts)),
+            units=(self.problem.groups * len(rows), units * len(parts)),
             vectors=sizes[0],
             chunk=cut.chunk,
             panel=min(cut.panel * cut.tile.rows, self.outputs),
@@ -220,20 +221,26 @@ class _Writer:
         )
 
     def cut(self, vectors: int) -> Cut:
-        """A block's V and M within three quarters of the second cache, or if many channels forbid it, within scratch."""
+        """How wide a block is, and how many channels and outputs it holds at a time.
+
+        A block's V and M stay in three quarters of the second cache while U is there too. A U that is larger comes from
+        further away for every block: then blocks are as wide as scratch allows.
+        """
+        each = PLACES * self.target.vector_bytes  # of a channel or an output, one vector wide
+        room = SCRATCH_BYTES * 7 // 8 // each
+        far = PLACES * self.channels * self.outputs * self.itemsize > self.target.l2_bytes // 2
+        held = room if far else self.target.l2_bytes * 3 // 4 // each
         tile = choose_tile(self.outputs, vectors * self.lanes, self.target, self.itemsize)
-        rows = -(-self.outputs // tile.rows)
-        bytes_each = PLACES * tile.vectors * self.target.vector_bytes  # of a channel or an output, one tile wide
-        room = SCRATCH_BYTES * 7 // 8 // bytes_each  # channels and outputs that scratch holds
-        near = max(1, self.target.l2_bytes * 3 // 4 // bytes_each)
-        if self.channels <= room * 4 // 5:
-            wide = max(1, near // (self.channels + self.outputs))
-            left = near // wide - self.channels
-            panel = max(left, min(room - self.channels, 64)) // tile.rows
-            return Cut(tile, wide * tile.vectors, self.channels, max(1, min(panel, rows)), rows)
-        chunk = min(self.channels, max(1, room * 2 // 5 // STEPS) * STEPS)
-        part = max(1, min(rows, (room - chunk) // tile.rows))
-        return Cut(tile, tile.vectors, chunk, part, part)  # sums of all chunks are kept: a panel is the whole part
+        fits = tile.vectors * (self.channels + min(self.outputs, 64)) <= room
+        chunk = self.channels if fits else min(self.channels, STEPS)
+        wide = min(vectors, max(tile.vectors, held // (chunk + min(self.outputs, 128 if far else self.outputs))))
+        if tile.vectors < wide < vectors:
+            wide -= wide % tile.vectors
+        width = max(split(split(vectors, wide)[0], tile.vectors))
+        rows = max(split(self.outputs, (self.target.registers - 1 - width) // width))
+        blocks = -(-self.outputs // rows)
+        panel = max(1, min(blocks, (held // wide - chunk) // rows))
+        return Cut(Tile(rows, width), wide, chunk, panel, blocks if chunk == self.channels else panel)
 
     def parts_for_threads(self, units: int) -> int:
         """How many parts of the outputs each block needs, for every thread to have as much to do."""
@@ -299,7 +306,7 @@ class _Writer:
         dilation = self.problem.dilation
         dense = (w[1], w[3], w[4]) == (self.itemsize * 9, self.itemsize * 3, self.itemsize)
         return {
-            **{"all_outputs": self.problem.out_channels, "channels": self.channels, "images": self.images},
+            **{"channels": self.channels, "images": self.images},
             **{"w_row": w[0], "w_channel": w[1], "w_h": w[3], "w_w": w[4], "dense": dense},
             **{"groups": self.problem.groups, "outputs": self.outputs},
             **{"x_image": x[0], "x_group": x[1] * self.channels, "x_channel": x[1]},
@@ -323,8 +330,10 @@ class _Writer:
         }
         for name, size in sizes.items():
             where[name], end = end, end + _lines(size)
-        where["u_row"] = _lines(self.channels * self.itemsize) | LINE_BYTES  # an odd number of lines
-        where["u_plane"] = self.problem.out_channels * where["u_row"] + stagger
+        where["u_group"] = cut.tile.rows * self.target.vector_bytes
+        where["u_block"] = -(-self.channels // self.lanes) * where["u_group"]
+        blocks = self.problem.groups * -(-self.outputs // cut.tile.rows)
+        where["u_plane"] = blocks * where["u_block"] + stagger
         where["flags"] = PLACES * where["u_plane"]
         return where, end, where["flags"] + 8 * self.images
 
