@@ -109,7 +109,9 @@ def emit_taps(code: Code, element: Element) -> None:
                 for tap in range(taps):
                     row, column = divmod(tap, KERNEL)
                     distance = code.add(code.mul(h["w_h"], row), code.mul(h["w_w"], column))
-                    code.store(element.type, code.load(element.type, channel, distance, size), lane_of, tap * lanes * size)
+                    code.store(
+                        element.type, code.load(element.type, channel, distance, size), lane_of, tap * lanes * size
+                    )
 
 
 def emit_weights(code: Code, element: Element, form: Form) -> None:
@@ -145,9 +147,18 @@ def emit_weights(code: Code, element: Element, form: Form) -> None:
 def emit_input(code: Code, element: Element, form: Form) -> None:
     """V from the input of a block's tiles: region by region, channel by channel."""
     size, lanes = element.bytes, element.lanes
-    with code.function("input", "ptr", "ptr", "ptr", "i64", "ptr", internal=True) as (head, regions, x, channels, scratch):
+    with code.function("input", "ptr", "ptr", "ptr", "i64", "ptr", internal=True) as (
+        head,
+        regions,
+        x,
+        channels,
+        scratch,
+    ):
         h = code.words(head, HEAD)
-        count, table = code.load("i64", regions, 8 * BLOCK["regions"]), code.load("i64", regions, 8 * BLOCK["region_table"])
+        count, table = (
+            code.load("i64", regions, 8 * BLOCK["regions"]),
+            code.load("i64", regions, 8 * BLOCK["region_table"]),
+        )
         with code.loop(0, channels) as c, code.loop(0, count) as i:
             region = code.words(code.at(head, code.mul(code.add(table, code.mul(i.index, len(REGION))), 8)), REGION)
             buffer = code.at(scratch, region["buffer"])
@@ -245,7 +256,9 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
                             for k, vector in enumerate(_interleaved(code, element, *pair)):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
-                code.call("@place", *(f"ptr {p}" for p in (head, block, code.at(y, code.mul(output, h["y_channel"])), lines)))
+                code.call(
+                    "@place", *(f"ptr {p}" for p in (head, block, code.at(y, code.mul(output, h["y_channel"])), lines))
+                )
 
 
 def emit_place(code: Code, element: Element) -> None:

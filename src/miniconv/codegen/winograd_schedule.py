@@ -125,6 +125,7 @@ class WinogradSchedule:
         kernels: the (rows, vectors) of the micro-kernels that are called.
         tile: the largest of them.
         units: of the stages 1 and 2.
+        lanes: elements of a vector.
         vectors: of the largest block.
         chunk: channels that are transformed at a time.
         panel: outputs whose products are kept at a time.
@@ -135,6 +136,7 @@ class WinogradSchedule:
     kernels: frozenset[tuple[int, int]]
     tile: Tile
     units: tuple[int, int]
+    lanes: int
     vectors: int
     chunk: int
     panel: int
@@ -142,7 +144,9 @@ class WinogradSchedule:
     shared_bytes: int
 
     @classmethod
-    def of(cls, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int = 1) -> WinogradSchedule:
+    def of(
+        cls, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int = 1
+    ) -> WinogradSchedule:
         """The schedule of a problem that is not refused, for operands that lie as ``layout`` says."""
         return _Writer(problem, layout, target, itemsize, threads).schedule()
 
@@ -214,6 +218,7 @@ class _Writer:
             kernels=frozenset(product(set(rows), widths)),
             tile=cut.tile,
             units=(self.problem.groups * len(rows), units * len(parts)),
+            lanes=self.lanes,
             vectors=sizes[0],
             chunk=cut.chunk,
             panel=min(cut.panel * cut.tile.rows, self.outputs),
@@ -247,7 +252,9 @@ class _Writer:
         """How many parts of the outputs each block needs, for every thread to have as much to do."""
         return 1 if units % self.threads == 0 or units >= 4 * self.threads else self.threads
 
-    def blocks(self, lattices: Sequence[Lattice], together: int, sizes: Sequence[int], widest: int) -> tuple[Table, int]:
+    def blocks(
+        self, lattices: Sequence[Lattice], together: int, sizes: Sequence[int], widest: int
+    ) -> tuple[Table, int]:
         """The blocks' records, and the bytes of the largest buffer."""
         bounds = np.cumsum([0, *sizes]) * self.lanes
         regions, block, buffers = self.regions(lattices, together, bounds)
