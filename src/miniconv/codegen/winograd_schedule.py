@@ -48,7 +48,7 @@ OUT, SEEN, KERNEL = 2, 4, 3  # of a tile, on each axis: outputs, inputs, taps
 PLACES = SEEN * SEEN
 LINE_BYTES = 64
 STEPS = 64  # channels that are summed in registers: 128 and 256 have 1.3 and 1.8 times the error, and save 1 to 3 %
-CHANNELS = 256  # that are transformed together, at most: their V and the sums of all outputs fit scratch
+CHANNELS = 128  # that are transformed together, at most, so that V and the sums of many outputs fit scratch
 SCRATCH_BYTES = 2 << 20
 SHARED_BYTES = 64 << 20
 STAGGER = 80  # elements between planes: distances that are powers of two would all fall into one set of the cache
@@ -239,7 +239,7 @@ class _Writer:
         tile = choose_tile(self.outputs, min(vectors, 12) * self.lanes, self.target, self.itemsize)
         chunks = -(-self.channels // CHANNELS)
         chunk = self.channels if chunks == 1 else -(-self.channels // (chunks * STEPS)) * STEPS
-        wide = min(vectors, max(tile.vectors, held // (chunk + min(self.outputs, 128 if far else self.outputs))))
+        wide = min(vectors, max(tile.vectors, held // (chunk + min(self.outputs, 256 if far else self.outputs))))
         if tile.vectors < wide < vectors:
             wide -= wide % tile.vectors
         width = max(split(split(vectors, wide)[0], tile.vectors))
