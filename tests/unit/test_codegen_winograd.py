@@ -15,6 +15,7 @@ from miniconv.codegen import engine, jit
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import TARGETS, Target
 from miniconv.codegen.winograd import winograd, winograd_refusal
+from miniconv.codegen.winograd_cost import winograd_gain, worth_it
 from miniconv.codegen.winograd_model import WinogradModel
 from miniconv.codegen.winograd_schedule import F2, SCRATCH_BYTES, WinogradSchedule
 
@@ -149,7 +150,8 @@ def test_only_the_image_that_holds_it_is_computed_again() -> None:
     input[3, 2, 1, 1] = np.nan
     output = run(problem, input, weight, bias)
     others = [0, 1, 2, 4]
-    assert np.isnan(output[3]).any() and np.isfinite(output[3]).any()
+    assert np.isnan(output[3]).any()
+    assert np.isfinite(output[3]).any()
     assert output[others].tobytes() == clean[others].tobytes()
     schedule = WinogradSchedule.of(problem, layout(input, weight, output), HOST, 4)
     assert WinogradModel(schedule, F2, five(input), five(weight), bias, five(output)).run() == [3]
@@ -170,7 +172,7 @@ def test_threads_batch_and_memory_layout_do_not_change_a_bit(text: str) -> None:
 
 
 def winograd_scale(problem: ConvProblem, input: Any, weight: Any, bias: Any) -> Any:
-    """S_W = |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, summed over channels, plus |bias|: tile by tile, undilated."""
+    """S_W = |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, summed over channels, plus |bias|; undilated."""
     b_t, g, a_t = (np.abs(np.array(matrix, np.float64)) for matrix in F2)
     (top, bottom), (left, right) = problem.padding
     height, width = problem.output_size
@@ -217,10 +219,27 @@ def test_random_data_stay_within_the_bound(text: str) -> None:
         ("conv1d n1 c2 o3 i5 k3", "conv1d"),
         ("conv2d n1 c2 o3 i5x6 k3x3 int32", "int32"),
         ("conv2d n0 c2 o3 i5x6 k3x3", "nothing"),
+        ("conv2d n1 c1024 o1025 i5x6 k3x3", "67174400 bytes"),
     ],
 )
 def test_refuses(text: str, reason: str) -> None:
     assert reason in (winograd_refusal(ConvProblem.parse(text)) or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ("conv2d n1 c64 o64 i56x56 k3x3 p1x1", True),
+        ("conv2d n1 c256 o256 i65x65 k3x3 p12x12 d12x12", True),
+        ("conv2d n1 c512 o512 i7x7 k3x3 p1x1", False),  # one vector of tiles for 262144 transformed weights
+        ("conv2d n1 c3 o64 i224x224 k3x3 p1x1", False),  # three channels to share an output's transform
+        ("conv2d n1 c256 o256 i65x65 k3x3 p24x24 d24x24", False),  # half of each tile is no output
+    ],
+)
+def test_worth_it(text: str, worth: bool) -> None:
+    problem = ConvProblem.parse(text)
+    assert worth_it(problem) is worth
+    assert winograd_gain(replace(problem, batch=64)) == winograd_gain(problem)
 
 
 @pytest.mark.parametrize(

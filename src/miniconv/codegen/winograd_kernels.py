@@ -249,11 +249,11 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
                         lane = code.add(code.mul(at, lanes * size), v.index)
                         check = code.load(element.vector, checks, lane, size)
                         for j, pair in enumerate(transform(code, element, form.a_t, square)):
-                            pair = [code.op(f"fadd {element.vector} {value}, {added}") for value in pair]
-                            for value in pair:  # zero times a finite number adds nothing
+                            values = [code.op(f"fadd {element.vector} {value}, {added}") for value in pair]
+                            for value in values:  # zero times a finite number adds nothing
                                 check = element.multiply_add(code, value, "zeroinitializer", check)
                             line = code.at(code.at(lines, code.mul(h["line"], j)), code.mul(lane, OUT))
-                            for k, vector in enumerate(_interleaved(code, element, *pair)):
+                            for k, vector in enumerate(_interleaved(code, element, *values)):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
                 code.call(
@@ -291,7 +291,7 @@ def emit_block(code: Code, element: Element) -> None:
         h = code.words(head, HEAD)
         block = _record(code, head, h["block_table"], b, BLOCK)
         fields = code.words(block, BLOCK)
-        blocks = code.words(_record(code, head, h["part_table"], part, {"": 0, " ": 1}), {"first": 0, "end": 1})
+        blocks = code.words(_record(code, head, h["part_table"], part, {"first": 0, "end": 1}), {"first": 0, "end": 1})
         x = code.at(_pointer(code, c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
         y = code.at(_pointer(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
         output = code.mul(g, h["outputs"])

@@ -137,9 +137,9 @@ class WinogradModel:
                     shape = region["rows_seen"], region["columns_seen"]
                     cells = as_strided(self.input[source // self.size :], shape, (h["x_row"], h["x_column"]))
                     buffer[top : top + shape[0], left : left + shape[1]] = cells
-                shape = (SEEN, SEEN, region["rows"], region["columns"])
+                square = (SEEN, SEEN, region["rows"], region["columns"])
                 row, column = buffer.strides
-                tiles = as_strided(buffer, shape, (row, column, OUT * row, OUT * column))
+                tiles = as_strided(buffer, square, (row, column, OUT * row, OUT * column))
                 for place, values in enumerate(transform(self.form.b_t, tiles).reshape(PLACES, -1)):
                     v = h["planes"] + place * h["v_plane"] + c * h["v_row"]
                     self.scratch[v // self.size + region["lane"] :][: values.size] = values

@@ -50,7 +50,7 @@ LINE_BYTES = 64
 STEPS = 64  # channels that are summed in registers: 128 and 256 have 1.3 and 1.8 times the error, and save 1 to 3 %
 CHANNELS = 128  # that are transformed together, at most, so that V and the sums of many outputs fit scratch
 SCRATCH_BYTES = 2 << 20
-SHARED_BYTES = 64 << 20
+SHARED_BYTES = 64 << 20  # of transformed weights, before they are filled up to whole vectors
 STAGGER = 80  # elements between planes: distances that are powers of two would all fall into one set of the cache
 
 
