@@ -16,8 +16,9 @@ from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import TARGETS, Target
 from miniconv.codegen.winograd import winograd, winograd_refusal
 from miniconv.codegen.winograd_cost import winograd_gain, worth_it
+from miniconv.codegen.winograd_form import F2, SCRATCH_BYTES
 from miniconv.codegen.winograd_model import WinogradModel
-from miniconv.codegen.winograd_schedule import F2, SCRATCH_BYTES, WinogradSchedule
+from miniconv.codegen.winograd_schedule import WinogradSchedule
 
 HOST = jit.host()
 NARROW = [TARGETS["avx2"], TARGETS["x86-64"]] if HOST.name in ("avx512", "avx2", "x86-64") else []
@@ -83,9 +84,9 @@ def test_kernels_and_model_give_the_definition_on_integers(text: str, dtype: str
     problem = ConvProblem.parse(f"{text} {dtype}")
     input, weight, bias = operands(problem)
     expected = reference.conv(problem, input, weight, bias)
-    for target in (HOST, *NARROW):
+    for machine in (HOST, *NARROW):
         # the small cache makes blocks small and many
-        for target, threads in ((target, 1), (target, 3), (replace(target, l2_bytes=1 << 12), 2)):
+        for target, threads in ((machine, 1), (machine, 3), (replace(machine, l2_bytes=1 << 12), 2)):
             np.testing.assert_array_equal(run(problem, input, weight, bias, target, threads), expected)
         output = np.full(problem.batched_output_shape, np.nan, dtype)
         schedule = WinogradSchedule.of(problem, layout(input, weight, output), target, input.itemsize, threads)

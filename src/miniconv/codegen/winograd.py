@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from miniconv.codegen.jit import compile_code, library
 from miniconv.codegen.kernels import Element
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
+from miniconv.codegen.winograd_form import F2, HEAD, PLACES, SHARED_BYTES, refusal
 from miniconv.codegen.winograd_kernels import emit_stages
-from miniconv.codegen.winograd_schedule import F2, HEAD, PLACES, SHARED_BYTES, WinogradSchedule, refusal
+from miniconv.codegen.winograd_schedule import WinogradSchedule
 from miniconv.problem import ConvProblem
 
 __all__ = ["winograd", "winograd_refusal"]
@@ -74,12 +75,13 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
             f"Winograd F(2x2, 3x3): blocks of {schedule.vectors} vectors of tiles, {schedule.chunk} channels and "
             f"{schedule.panel} outputs at a time",
             f"tile {schedule.tile.rows} channels x {schedule.tile.vectors} vectors of {kernels.element.lanes}",
-            f"transformed weights {schedule.shared_bytes} bytes for all threads, scratch {schedule.scratch_bytes} bytes each",
+            f"transformed weights {schedule.shared_bytes} bytes for all threads",
+            f"scratch {schedule.scratch_bytes} bytes each; images that are not finite once more by the direct path",
         ),
     )
 
 
-@lru_cache(maxsize=None)  # never dropped: compiled code must outlive every plan
+@cache  # never dropped: compiled code must outlive every plan
 def _stages(dtype: str, target: Target) -> Any:
     code = Code()
     emit_stages(code, Element.of(dtype, target), F2)

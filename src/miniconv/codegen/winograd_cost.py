@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from miniconv.codegen.winograd_schedule import OUT, PLACES, lattices_of
+from miniconv.codegen.winograd_form import OUT, PLACES, lattices_of
 from miniconv.problem import ConvProblem
 
 __all__ = ["winograd_gain", "worth_it"]

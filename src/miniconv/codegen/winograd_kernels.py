@@ -1,147 +1,30 @@
 """Winograd's kernels: what ``winograd_model`` says, for one processor and one element type, as LLVM IR.
 
-In the order of reading: the transform that the three others are made of; the weights, stage 1; input, products and
-outputs of a block of tiles, stage 2; and stage 3, which computes an image again by the direct path.
+In the order of reading: the weights, stage 1, are in ``winograd_weights``; here are input, products and outputs of a
+block of tiles, stage 2; and stage 3, which computes an image again by the direct path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from miniconv.codegen.emit import Code, Value
+from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import CONTEXT, MAX_VECTORS, MICRO_KERNEL, Element, emit_copy
-from miniconv.codegen.winograd_schedule import (
-    BLOCK,
-    CHUNK,
-    HEAD,
-    KERNEL,
-    OUT,
-    PLACES,
-    REGION,
-    SEEN,
-    STEPS,
-    Form,
-    Matrix,
+from miniconv.codegen.winograd_emit import (
+    context_of,
+    every_second,
+    flat,
+    interleaved,
+    pointer_of,
+    record_at,
+    row_at,
+    stretch_at,
+    stretch_of,
+    transform,
+    zeros,
 )
+from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, OUT, PLACES, REGION, SEEN, STEPS, Form
+from miniconv.codegen.winograd_weights import emit_taps, emit_weights
 
 __all__ = ["emit_stages"]
-
-
-def transform(code: Code, element: Element, matrix: Matrix, x: list[list[str]]) -> list[list[str]]:
-    """``matrix @ x @ matrix.T`` of vectors, in adds and halvings: nothing is multiplied by a zero."""
-    columns = [_combined(code, element, matrix, list(column)) for column in zip(*x)]
-    return [_combined(code, element, matrix, list(row)) for row in zip(*columns)]
-
-
-def _combined(code: Code, element: Element, matrix: Matrix, x: Sequence[str]) -> list[str]:
-    """``matrix @ x``: in each row a sum, and one multiplication where its numbers are not ones."""
-    results = []
-    for row in matrix:
-        terms = sorted(((c, value) for c, value in zip(row, x) if c), key=lambda term: term[0] < 0)
-        (scale, total), *others = terms
-        for c, value in others:
-            total = code.op(f"{'fadd' if c > 0 else 'fsub'} {element.vector} {total}, {value}")
-        results.append(total if scale == 1 else code.op(f"fmul {element.vector} {total}, {_constant(element, scale)}"))
-    return results
-
-
-def _constant(element: Element, number: float) -> str:
-    return f"splat ({element.type} {number:e})"
-
-
-def _shuffle(code: Code, element: Element, a: str, b: str, lanes: Sequence[int]) -> str:
-    """The numbered lanes of two vectors, the second one's counted on."""
-    indices = ", ".join(f"i32 {lane}" for lane in lanes)
-    return code.op(f"shufflevector {element.vector} {a}, {element.vector} {b}, <{len(lanes)} x i32> <{indices}>")
-
-
-def _interleaved(code: Code, element: Element, a: str, b: str) -> list[str]:
-    """``a[0], b[0], a[1], b[1], ...``: two vectors."""
-    lanes = element.lanes
-    order = [i + lanes * side for i in range(lanes) for side in (0, 1)]
-    return [_shuffle(code, element, a, b, order[:lanes]), _shuffle(code, element, a, b, order[lanes:])]
-
-
-def _every_second(code: Code, element: Element, a: str, b: str) -> list[str]:
-    """The even lanes of ``a`` and ``b``, and the odd ones."""
-    return [_shuffle(code, element, a, b, range(first, 2 * element.lanes, 2)) for first in (0, 1)]
-
-
-def _transposed(code: Code, element: Element, x: list[str]) -> list[str]:
-    """As many vectors as they have lanes, transposed: each turn interleaves one half with the other."""
-    half = len(x) // 2
-    for _ in range(half.bit_length()):
-        x = [v for i in range(half) for v in _interleaved(code, element, x[i], x[i + half])]
-    return x
-
-
-def _zeros(code: Code, element: Element, pointer: Value, size: Value) -> None:
-    """Zeros in whole vectors, ``size`` bytes of them."""
-    with code.loop(0, size, element.bytes * element.lanes) as loop:
-        code.store(element.vector, "zeroinitializer", pointer, loop.index, element.bytes)
-
-
-# ---- stage 1 --------------------------------------------------------------------------------------------------
-
-
-def emit_taps(code: Code, element: Element) -> None:
-    """The taps of a vector's width of channels, a vector for each of the nine."""
-    size, lanes, taps = element.bytes, element.lanes, KERNEL * KERNEL
-    with code.function("taps", "ptr", "ptr", "ptr", "i64", internal=True) as (head, into, w, count):
-        h = code.words(head, HEAD)
-        dense = code.op(f"and i1 {code.test('ne', h['dense'], 0)}, {code.test('sge', count, lanes)}")
-        with code.when(dense):  # the channels' taps lie one behind another: a square of them is transposed
-            for first in range(0, taps, lanes):
-                rows = []
-                for lane in range(lanes):
-                    begin = lane * taps + first
-                    beyond = max(0, begin + lanes - lanes * taps)  # the weight may end here: begin earlier, and shift
-                    row = code.load(element.vector, w, (begin - beyond) * size, size)
-                    shift = [min(i + beyond, lanes - 1) for i in range(lanes)]
-                    rows.append(_shuffle(code, element, row, "poison", shift) if beyond else row)
-                for tap, vector in zip(range(first, taps), _transposed(code, element, rows)):
-                    code.store(element.vector, vector, into, tap * lanes * size, size)
-        with code.when(code.negated(dense)):
-            _zeros(code, element, into, taps * lanes * size)
-            with code.loop(0, count) as c:
-                channel = code.at(w, code.mul(c.index, h["w_channel"]))
-                lane_of = code.at(into, code.mul(c.index, size))
-                for tap in range(taps):
-                    row, column = divmod(tap, KERNEL)
-                    distance = code.add(code.mul(h["w_h"], row), code.mul(h["w_w"], column))
-                    code.store(
-                        element.type, code.load(element.type, channel, distance, size), lane_of, tap * lanes * size
-                    )
-
-
-def emit_weights(code: Code, element: Element, form: Form) -> None:
-    """Stage 1: U from the weights of some outputs; and no image is to be computed again as yet."""
-    size, lanes = element.bytes, element.lanes
-    with code.function("weights", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
-        c, head = _context(code, context)
-        h = code.words(head, HEAD)
-        weight, u = _pointer(code, c["weight"]), _pointer(code, c["shared"])
-        with code.when(code.test("eq", begin, 0)), code.loop(0, h["images"]) as n:
-            code.store("i64", 0, code.at(u, h["flags"]), code.mul(n.index, 8))
-        with code.loop(begin, end) as unit:
-            g, block = code.divided(unit.index, h["row_blocks"]), code.rest(unit.index, h["row_blocks"])
-            rows = code.words(_row(code, head, h, block), {"output": 0, "rows": 1})
-            output = code.add(code.mul(g, h["outputs"]), rows["output"])
-            u_block = code.at(u, code.mul(unit.index, h["u_block"]))
-            with code.loop(0, h["channels"], lanes) as first, code.loop(0, rows["rows"]) as m:
-                count = code.clamp(code.sub(h["channels"], first.index), 0, lanes)
-                w = code.at(weight, code.mul(code.add(output, m.index), h["w_row"]))
-                w = code.at(w, code.mul(first.index, h["w_channel"]))
-                code.call("@taps", f"ptr {head}", f"ptr {scratch}", f"ptr {w}", f"i64 {count}")
-                taps = [code.load(element.vector, scratch, i * lanes * size, size) for i in range(KERNEL * KERNEL)]
-                square = [taps[i : i + KERNEL] for i in range(0, len(taps), KERNEL)]
-                into = code.at(u_block, code.mul(code.divided(first.index, lanes), h["u_group"]))
-                into = code.at(into, code.mul(m.index, lanes * size))
-                for place, vector in enumerate(_flat(transform(code, element, form.g, square))):
-                    code.store(element.vector, vector, into, code.mul(h["u_plane"], place), size)
-
-
-# ---- stage 2 --------------------------------------------------------------------------------------------------
 
 
 def emit_input(code: Code, element: Element, form: Form) -> None:
@@ -185,10 +68,10 @@ def emit_input(code: Code, element: Element, form: Form) -> None:
                     pairs = []
                     for first in range(0, SEEN, 2):
                         low, high = (code.load(element.vector, line, (first + k) * size, size) for k in (0, lanes))
-                        pairs += _every_second(code, element, low, high)
+                        pairs += every_second(code, element, low, high)
                     seen.append(pairs)
                 into = code.at(v, code.mul(lane, size))
-                for place, vector in enumerate(_flat(transform(code, element, form.b_t, seen))):
+                for place, vector in enumerate(flat(transform(code, element, form.b_t, seen))):
                     code.store(element.vector, vector, into, code.mul(h["v_plane"], place), size)
 
 
@@ -196,18 +79,18 @@ def emit_products(code: Code, element: Element) -> None:
     """M, or what a chunk of channels adds to it, for some blocks of outputs: a matrix product for each place."""
     with code.function("products", *["ptr"] * 4, *["i64"] * 4, internal=True) as arguments:
         context, block, u, scratch, channels, more, first, end = arguments
-        c, head = _context(code, context)
+        c, head = context_of(code, context)
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
-        start = code.load("i64", _row(code, head, h, first))
+        start = code.load("i64", row_at(code, head, h, first))
         with code.loop(0, PLACES) as place, code.loop(first, end) as i:
-            row = code.words(_row(code, head, h, i.index), {"output": 0, "rows": 1})
+            row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
             weights = code.at(code.at(u, code.mul(place.index, h["u_plane"])), code.mul(i.index, h["u_block"]))
             with code.loop(0, b["tiles"]) as t:
-                vectors, values, sums = _tile(code, element, head, h, b, t.index, row, start, scratch)
+                vectors, values, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
                 values = code.at(values, code.mul(place.index, h["v_plane"]))
                 sums = code.at(sums, code.mul(place.index, h["m_plane"]))
                 number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
-                kernel = code.load("ptr", _pointer(code, c["kernels"]), code.mul(number, 8))
+                kernel = code.load("ptr", pointer_of(code, c["kernels"]), code.mul(number, 8))
                 with code.loop(0, channels, STEPS) as k:
                     operands = (
                         code.at(values, code.mul(k.index, h["v_row"])),
@@ -227,18 +110,18 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
     size, lanes = element.bytes, element.lanes
     with code.function("outputs", *["ptr"] * 5, *["i64"] * 2, internal=True) as arguments:
         context, block, bias, y, scratch, first, end = arguments
-        c, head = _context(code, context)
+        c, head = context_of(code, context)
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
-        start = code.load("i64", _row(code, head, h, first))
+        start = code.load("i64", row_at(code, head, h, first))
         lines, checks = (code.at(scratch, h[name]) for name in ("lines", "checks"))
         with code.loop(first, end) as i:
-            row = code.words(_row(code, head, h, i.index), {"output": 0, "rows": 1})
+            row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
             with code.loop(0, row["rows"]) as m:
                 output = code.add(row["output"], m.index)
                 added = element.splat(code, code.load(element.type, bias, code.mul(output, c["bias_step"]), size))
                 with code.loop(0, b["tiles"]) as t:
-                    vectors, _, sums = _tile(code, element, head, h, b, t.index, row, start, scratch)
-                    at = code.load("i64", _tile_record(code, head, b, t.index))
+                    vectors, _, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
+                    at = code.load("i64", stretch_at(code, head, b, t.index))
                     sums = code.at(sums, code.mul(code.mul(m.index, vectors), lanes * size))
                     with code.loop(0, code.mul(vectors, lanes * size), lanes * size) as v:
                         places = [
@@ -253,7 +136,7 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
                             for value in values:  # zero times a finite number adds nothing
                                 check = element.multiply_add(code, value, "zeroinitializer", check)
                             line = code.at(code.at(lines, code.mul(h["line"], j)), code.mul(lane, OUT))
-                            for k, vector in enumerate(_interleaved(code, element, *values)):
+                            for k, vector in enumerate(interleaved(code, element, *values)):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
                 code.call(
@@ -267,7 +150,7 @@ def emit_place(code: Code, element: Element) -> None:
     with code.function("place", "ptr", "ptr", "ptr", "ptr", internal=True) as (head, block, y, lines):
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
         with code.loop(0, b["regions"]) as i:
-            region = code.words(_record(code, head, b["region_table"], i.index, REGION), REGION)
+            region = code.words(record_at(code, head, b["region_table"], i.index, REGION), REGION)
             into = code.at(code.at(y, code.mul(region["image"], h["y_image"])), region["output"])
             dense = code.test("eq", h["y_column"], size)
             with code.loop(0, region["out_rows"]) as row:
@@ -287,21 +170,23 @@ def emit_block(code: Code, element: Element) -> None:
     """One block of tiles and one part of the outputs: chunk after chunk of channels."""
     size, lanes = element.bytes, element.lanes
     with code.function("block", "ptr", *["i64"] * 4, "ptr", internal=True) as (context, n, g, b, part, scratch):
-        c, head = _context(code, context)
+        c, head = context_of(code, context)
         h = code.words(head, HEAD)
-        block = _record(code, head, h["block_table"], b, BLOCK)
+        block = record_at(code, head, h["block_table"], b, BLOCK)
         fields = code.words(block, BLOCK)
-        blocks = code.words(_record(code, head, h["part_table"], part, {"first": 0, "end": 1}), {"first": 0, "end": 1})
-        x = code.at(_pointer(code, c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
-        y = code.at(_pointer(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
+        blocks = code.words(
+            record_at(code, head, h["part_table"], part, {"first": 0, "end": 1}), {"first": 0, "end": 1}
+        )
+        x = code.at(pointer_of(code, c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
+        y = code.at(pointer_of(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
         output = code.mul(g, h["outputs"])
-        bias = code.at(_pointer(code, c["bias"]), code.mul(output, c["bias_step"]))
-        u = code.at(_pointer(code, c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
+        bias = code.at(pointer_of(code, c["bias"]), code.mul(output, c["bias_step"]))
+        u = code.at(pointer_of(code, c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
         checks = code.at(scratch, h["checks"])
-        _zeros(code, element, scratch, fields["buffer"])
-        _zeros(code, element, checks, code.mul(fields["vectors"], lanes * size))
+        zeros(code, element, scratch, fields["buffer"])
+        zeros(code, element, checks, code.mul(fields["vectors"], lanes * size))
         with code.loop(0, h["chunks"]) as chunk_loop:
-            chunk = code.words(_record(code, head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
+            chunk = code.words(record_at(code, head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
             x_chunk = code.at(x, code.mul(chunk["channel"], h["x_channel"]))
             u_chunk = code.at(u, code.mul(code.divided(chunk["channel"], lanes), h["u_group"]))
             channels = f"i64 {chunk['channels']}"
@@ -314,9 +199,9 @@ def emit_block(code: Code, element: Element) -> None:
                 code.call("@products", *pointers, channels, f"i64 {chunk_loop.index}", *span)
                 with code.when(last):
                     code.call("@outputs", *(f"ptr {p}" for p in (context, block, bias, y, scratch)), *span)
-        flags = code.at(_pointer(code, c["shared"]), h["flags"])
+        flags = code.at(pointer_of(code, c["shared"]), h["flags"])
         with code.loop(0, fields["regions"]) as i:
-            region = code.words(_record(code, head, fields["region_table"], i.index, REGION), REGION)
+            region = code.words(record_at(code, head, fields["region_table"], i.index, REGION), REGION)
             lane_end = code.add(region["lane"], code.mul(region["rows"], region["columns"]))
             flag = code.at(flags, code.mul(code.add(n, region["image"]), 8))
             with code.loop(region["lane"], lane_end) as lane:
@@ -336,7 +221,7 @@ def emit_stages(code: Code, element: Element, form: Form) -> None:
     emit_outputs(code, element, form)
     emit_block(code, element)
     with code.function("tiles", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
-        _, head = _context(code, context)
+        _, head = context_of(code, context)
         h = code.words(head, HEAD)
         with code.loop(begin, end) as unit:
             rest, numbers = unit.index, []
@@ -347,66 +232,16 @@ def emit_stages(code: Code, element: Element, form: Form) -> None:
             operands = (f"i64 {number}" for number in (n, *reversed(numbers)))
             code.call("@block", f"ptr {context}", *operands, f"ptr {scratch}")
     with code.function("again", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
-        c, head = _context(code, context)
+        c, head = context_of(code, context)
         h = code.words(head, HEAD)
         other = code.op(f"alloca [{len(CONTEXT)} x i64]")
         for name, index in CONTEXT.items():
             code.store("i64", c[name], other, 8 * index)
         program = code.add(c["program"], code.mul(h["direct"], 8))
         code.store("i64", program, other, 8 * CONTEXT["program"])
-        flags, run = code.at(_pointer(code, c["shared"]), h["flags"]), _pointer(code, h["run"])
+        flags, run = code.at(pointer_of(code, c["shared"]), h["flags"]), pointer_of(code, h["run"])
         with code.loop(begin, end) as unit:
             flag = code.load("i64", flags, code.mul(code.divided(unit.index, h["units_per_image"]), 8))
             with code.when(code.test("ne", flag, 0)):
-                numbers = f"i64 {unit.index}", f"i64 {code.add(unit.index, 1)}"
-                code.call(run, f"ptr {other}", *numbers, f"ptr {scratch}")
-
-
-def _flat(square: list[list[str]]) -> list[str]:
-    return [vector for row in square for vector in row]
-
-
-def _pointer(code: Code, address: str) -> str:
-    return code.op(f"inttoptr i64 {address} to ptr")
-
-
-def _context(code: Code, context: str) -> tuple[dict[str, str], str]:
-    """What the call hands over, and the program."""
-    c = code.words(context, CONTEXT)
-    return c, _pointer(code, c["program"])
-
-
-def _record(code: Code, head: str, word: Value, index: Value, fields: dict[str, int]) -> str:
-    """A record of the table that begins with that word of the program."""
-    return code.at(head, code.mul(code.add(word, code.mul(index, len(fields))), 8))
-
-
-def _row(code: Code, head: str, h: dict[str, str], index: Value) -> str:
-    """The record of a block of outputs: the first one, and how many."""
-    return _record(code, head, h["row_table"], index, {"output": 0, "rows": 1})
-
-
-def _tile_record(code: Code, head: str, b: dict[str, str], index: Value) -> str:
-    """The record of a stretch of lanes: its first vector, and how many."""
-    return _record(code, head, b["tile_table"], index, {"vector": 0, "vectors": 1})
-
-
-def _tile(
-    code: Code,
-    element: Element,
-    head: str,
-    h: dict[str, str],
-    b: dict[str, str],
-    index: Value,
-    row: dict[str, str],
-    start: Value,
-    scratch: str,
-) -> tuple[str, str, str]:
-    """How many vectors a stretch of lanes has, and where in the first place its values and its sums lie."""
-    stretch = code.words(_tile_record(code, head, b, index), {"vector": 0, "vectors": 1})
-    size = element.bytes * element.lanes
-    values = code.at(code.at(scratch, h["planes"]), code.mul(stretch["vector"], size))
-    # the sums of a tile lie together, as the micro-kernel keeps them: rows times vectors
-    before = code.mul(code.sub(row["output"], start), h["v_row"])
-    inside = code.mul(code.mul(row["rows"], stretch["vector"]), size)
-    return stretch["vectors"], values, code.at(code.at(scratch, h["sums"]), code.add(before, inside))
+                span = f"i64 {unit.index}", f"i64 {code.add(unit.index, 1)}"
+                code.call(run, f"ptr {other}", *span, f"ptr {scratch}")

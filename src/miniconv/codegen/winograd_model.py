@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from miniconv.codegen.winograd_schedule import (
+from miniconv.codegen.winograd_form import (
     BLOCK,
     CHUNK,
     HEAD,
@@ -26,8 +26,8 @@ from miniconv.codegen.winograd_schedule import (
     STEPS,
     Form,
     Matrix,
-    WinogradSchedule,
 )
+from miniconv.codegen.winograd_schedule import WinogradSchedule
 
 __all__ = ["WinogradModel", "transform"]
 
