@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ GRID = [
     "conv2d n1 c5 o7 i9x10 k3x3 p6x1 d6x1",
     "conv2d n1 c70 o6 i5x7 k3x3 p1x0",
     "conv2d n1 c300 o33 i4x5 k3x3 p1x1",
+    "conv2d n1 c35 o38 i6x41 k3x3 p1x1 bias",
 ]
 SPECIAL = [np.inf, -np.inf, np.nan]
 
@@ -256,10 +258,13 @@ def test_worth_it(text: str, worth: bool) -> None:
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_memory_is_bounded(text: str, target: Target) -> None:
     problem = ConvProblem.parse(text)
-    strides = []
-    for shape in (problem.batched_input_shape, problem.weight_shape, problem.batched_output_shape):
-        shape = (*shape[:2], 1, *shape[2:])
-        strides.append(tuple(int(4 * np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(5)))
-    schedule = WinogradSchedule.of(problem, Layout(*strides), target, 4, 2)
-    assert schedule.scratch_bytes <= SCRATCH_BYTES
-    assert schedule.shared_bytes >= 16 * problem.out_channels * problem.in_channels * 4
+    shapes = problem.batched_input_shape, problem.weight_shape, problem.batched_output_shape
+    for order in ((0, 1, 2, 3, 4), (0, 2, 3, 4, 1)):  # contiguous, channels_last
+        strides = []
+        for shape in shapes:
+            sizes = (*shape[:2], 1, *shape[2:])
+            inner = [math.prod(sizes[axis] for axis in order[i + 1 :]) * 4 for i in range(5)]
+            strides.append(tuple(inner[order.index(axis)] for axis in range(5)))
+        schedule = WinogradSchedule.of(problem, Layout(*strides), target, 4, 2)
+        assert schedule.scratch_bytes <= SCRATCH_BYTES
+        assert schedule.shared_bytes >= 16 * problem.out_channels * problem.in_channels * 4

@@ -25,6 +25,7 @@ __all__ = [
     "SHARED_BYTES",
     "STAGGER",
     "STEPS",
+    "TURN_BYTES",
     "Form",
     "Lattice",
     "Matrix",
@@ -42,6 +43,7 @@ STEPS = 64  # channels that are summed in registers: 128 and 256 have 1.3 and 1.
 CHANNELS = 128  # that are transformed together, at most, so that V and the sums of many outputs fit scratch
 SCRATCH_BYTES = 2 << 20
 SHARED_BYTES = 64 << 20  # of transformed weights, before they are filled up to whole vectors
+TURN_BYTES = 192 << 10  # of scratch for the input of channels that are turned together
 STAGGER = 80  # elements between planes: distances that are powers of two would all fall into one set of the cache
 
 
@@ -72,7 +74,8 @@ HEAD = _fields(
     *("x_image", "x_group", "x_channel", "x_row", "x_column"),
     *("y_image", "y_group", "y_channel", "y_row", "y_column"),
     *("outputs", "row_blocks", "row_table", "chunks", "chunk_table", "steps"),
-    *("planes", "v_row", "v_plane", "sums", "m_plane", "lines", "line", "checks"),  # in scratch
+    *("planes", "v_row", "v_plane", "sums", "m_plane", "lines", "line", "checks", "buffer"),  # in scratch
+    *("turned_in", "turned_out"),  # channels that are turned together: a vector's width, or 1
     *("direct", "run", "units_per_image"),  # the direct path's program and function
 )
 BLOCK = _fields("vectors", "tiles", "tile_table", "regions", "region_table", "buffer")

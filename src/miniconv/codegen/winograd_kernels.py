@@ -21,15 +21,15 @@ from miniconv.codegen.winograd_emit import (
     transform,
     zeros,
 )
-from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, OUT, PLACES, REGION, SEEN, STEPS, Form
+from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, OUT, PART, PLACES, REGION, SEEN, STEPS, Form
+from miniconv.codegen.winograd_turn import emit_place_turned, emit_turn
 from miniconv.codegen.winograd_weights import emit_taps, emit_weights
 
 __all__ = ["emit_stages"]
 
 
-def emit_input(code: Code, element: Element, form: Form) -> None:
-    """V from the input of a block's tiles: region by region, channel by channel."""
-    size, lanes = element.bytes, element.lanes
+def emit_input(code: Code, element: Element) -> None:
+    """V from the input of a block's tiles: region by region, channel by channel or some channels together."""
     with code.function("input", "ptr", "ptr", "ptr", "i64", "ptr", internal=True) as (
         head,
         regions,
@@ -42,37 +42,64 @@ def emit_input(code: Code, element: Element, form: Form) -> None:
             code.load("i64", regions, 8 * BLOCK["regions"]),
             code.load("i64", regions, 8 * BLOCK["region_table"]),
         )
-        with code.loop(0, channels) as c, code.loop(0, count) as i:
-            region = code.words(code.at(head, code.mul(code.add(table, code.mul(i.index, len(REGION))), 8)), REGION)
-            buffer = code.at(scratch, region["buffer"])
-            source = code.at(x, code.add(code.mul(c.index, h["x_channel"]), code.mul(region["image"], h["x_image"])))
-            source = code.at(source, region["input"])
-            into = code.at(code.at(buffer, region["first_row"]), region["first_column"])
-            with code.loop(0, region["rows_seen"]) as row:
-                code.call(
-                    "@copy",
-                    f"ptr {code.at(into, code.mul(row.index, region['pitch']))}",
-                    f"ptr {code.at(source, code.mul(row.index, h['x_row']))}",
-                    f"i64 {region['columns_seen']}",
-                    f"i64 {h['x_column']}",
-                )
-            v = code.at(code.at(scratch, h["planes"]), code.mul(c.index, h["v_row"]))
-            with code.loop(0, region["rows"]) as row, code.loop(0, region["columns"], lanes) as column:
-                # behind the last column a vector writes what the next row, region or channel will write again
-                lane = code.add(code.add(region["lane"], code.mul(row.index, region["columns"])), column.index)
-                tile = code.at(buffer, code.mul(code.mul(row.index, OUT), region["pitch"]))
-                tile = code.at(tile, code.mul(column.index, OUT * size))
-                seen = []
-                for j in range(SEEN):
-                    line = code.at(tile, code.mul(region["pitch"], j))
-                    pairs = []
-                    for first in range(0, SEEN, 2):
-                        low, high = (code.load(element.vector, line, (first + k) * size, size) for k in (0, lanes))
-                        pairs += every_second(code, element, low, high)
-                    seen.append(pairs)
-                into = code.at(v, code.mul(lane, size))
-                for place, vector in enumerate(flat(transform(code, element, form.b_t, seen))):
-                    code.store(element.vector, vector, into, code.mul(h["v_plane"], place), size)
+        with code.loop(0, channels, h["turned_in"]) as first:
+            source = code.at(x, code.mul(first.index, h["x_channel"]))
+            together = code.clamp(code.sub(channels, first.index), 0, h["turned_in"])
+            with code.loop(0, count) as i:
+                region = record_at(code, head, table, i.index, REGION)
+                code.call("@fill", *(f"ptr {p}" for p in (head, region, source, scratch)), f"i64 {together}")
+            # channel by channel, region by region: what a row's last vector writes behind the row is written again
+            with code.loop(0, together) as c, code.loop(0, count) as i:
+                region = record_at(code, head, table, i.index, REGION)
+                buffer = code.at(scratch, code.mul(c.index, h["buffer"]))
+                v_row = code.mul(code.add(first.index, c.index), h["v_row"])
+                v = code.at(code.at(scratch, h["planes"]), v_row)
+                code.call("@tiles_in", *(f"ptr {p}" for p in (head, region, buffer, v)))
+
+
+def emit_fill(code: Code, element: Element) -> None:
+    """The cells that exist of a region's input to its buffer, for one channel or for a vector's width of them."""
+    lanes = element.lanes
+    with code.function("fill", *["ptr"] * 4, "i64", internal=True) as (head, record, x, scratch, together):
+        h, region = code.words(head, HEAD), code.words(record, REGION)
+        source = code.at(code.at(x, code.mul(region["image"], h["x_image"])), region["input"])
+        into = code.at(code.at(scratch, region["buffer"]), code.add(region["first_row"], region["first_column"]))
+        columns, step = region["columns_seen"], h["buffer"]
+        full = code.test("eq", together, lanes), code.test("sge", columns, lanes), code.test("sgt", h["turned_in"], 1)
+        turned = code.op(f"and i1 {full[0]}, {code.op(f'and i1 {full[1]}, {full[2]}')}")
+        with code.loop(0, region["rows_seen"]) as row:
+            target = code.at(into, code.mul(row.index, region["pitch"]))
+            cells = code.at(source, code.mul(row.index, h["x_row"]))
+            with code.when(turned):
+                numbers = f"i64 {columns}", f"i64 {h['x_column']}", f"i64 {step}"
+                code.call("@turn", f"ptr {target}", f"ptr {cells}", *numbers)
+            with code.when(code.negated(turned)), code.loop(0, together) as c:
+                one = f"ptr {code.at(target, code.mul(c.index, step))}"
+                other = f"ptr {code.at(cells, code.mul(c.index, h['x_channel']))}"
+                code.call("@copy", one, other, f"i64 {columns}", f"i64 {h['x_column']}")
+
+
+def emit_tiles_in(code: Code, element: Element, form: Form) -> None:
+    """V of one region and channel."""
+    size, lanes = element.bytes, element.lanes
+    with code.function("tiles_in", *["ptr"] * 4, internal=True) as (head, record, buffers, v):
+        h, region = code.words(head, HEAD), code.words(record, REGION)
+        buffer = code.at(buffers, region["buffer"])
+        with code.loop(0, region["rows"]) as row, code.loop(0, region["columns"], lanes) as column:
+            lane = code.add(code.add(region["lane"], code.mul(row.index, region["columns"])), column.index)
+            tile = code.at(buffer, code.mul(code.mul(row.index, OUT), region["pitch"]))
+            tile = code.at(tile, code.mul(column.index, OUT * size))
+            seen = []
+            for j in range(SEEN):
+                line = code.at(tile, code.mul(region["pitch"], j))
+                pairs = []
+                for first in range(0, SEEN, 2):
+                    low, high = (code.load(element.vector, line, (first + k) * size, size) for k in (0, lanes))
+                    pairs += every_second(code, element, low, high)
+                seen.append(pairs)
+            into = code.at(v, code.mul(lane, size))
+            for place, vector in enumerate(flat(transform(code, element, form.b_t, seen))):
+                code.store(element.vector, vector, into, code.mul(h["v_plane"], place), size)
 
 
 def emit_products(code: Code, element: Element) -> None:
@@ -113,11 +140,18 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
         c, head = context_of(code, context)
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
         start = code.load("i64", row_at(code, head, h, first))
-        lines, checks = (code.at(scratch, h[name]) for name in ("lines", "checks"))
+        all_lines, checks = (code.at(scratch, h[name]) for name in ("lines", "checks"))
+        last = code.sub(end, 1)
+        final = code.words(row_at(code, head, h, last), {"output": 0, "rows": 1})
+        count = code.sub(code.add(final["output"], final["rows"]), start)
+        enough = code.op(f"and i1 {code.test('sgt', h['turned_out'], 1)}, {code.test('sge', count, lanes)}")
         with code.loop(first, end) as i:
             row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
             with code.loop(0, row["rows"]) as m:
                 output = code.add(row["output"], m.index)
+                number = code.add(code.sub(output, start), 1)  # with this one, of the panel
+                slot = code.rest(code.sub(output, start), h["turned_out"])
+                lines = code.at(all_lines, code.mul(slot, code.mul(h["line"], OUT)))
                 added = element.splat(code, code.load(element.type, bias, code.mul(output, c["bias_step"]), size))
                 with code.loop(0, b["tiles"]) as t:
                     vectors, _, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
@@ -139,9 +173,17 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
                             for k, vector in enumerate(interleaved(code, element, *values)):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
-                code.call(
-                    "@place", *(f"ptr {p}" for p in (head, block, code.at(y, code.mul(output, h["y_channel"])), lines))
-                )
+                full = code.test("eq", code.rest(number, lanes), 0)
+                due = code.op(f"or i1 {full}, {code.test('eq', number, count)}")
+                now = code.op(f"and i1 {enough}, {due}")
+                with code.when(now):  # the last outputs, though some of them be written again
+                    begin = code.sub(code.add(output, 1), lanes)
+                    target = code.at(y, code.mul(begin, h["y_channel"]))
+                    pointers = (f"ptr {p}" for p in (head, block, target, all_lines))
+                    code.call("@place_turned", *pointers, f"i64 {code.sub(number, lanes)}")
+                with code.when(code.negated(enough)):
+                    target = code.at(y, code.mul(output, h["y_channel"]))
+                    code.call("@place", *(f"ptr {p}" for p in (head, block, target, lines)))
 
 
 def emit_place(code: Code, element: Element) -> None:
@@ -174,16 +216,15 @@ def emit_block(code: Code, element: Element) -> None:
         h = code.words(head, HEAD)
         block = record_at(code, head, h["block_table"], b, BLOCK)
         fields = code.words(block, BLOCK)
-        blocks = code.words(
-            record_at(code, head, h["part_table"], part, {"first": 0, "end": 1}), {"first": 0, "end": 1}
-        )
+        blocks = code.words(record_at(code, head, h["part_table"], part, PART), PART)
         x = code.at(pointer_of(code, c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
         y = code.at(pointer_of(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
         output = code.mul(g, h["outputs"])
         bias = code.at(pointer_of(code, c["bias"]), code.mul(output, c["bias_step"]))
         u = code.at(pointer_of(code, c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
         checks = code.at(scratch, h["checks"])
-        zeros(code, element, scratch, fields["buffer"])
+        with code.loop(0, h["turned_in"]) as one:
+            zeros(code, element, code.at(scratch, code.mul(one.index, h["buffer"])), fields["buffer"])
         zeros(code, element, checks, code.mul(fields["vectors"], lanes * size))
         with code.loop(0, h["chunks"]) as chunk_loop:
             chunk = code.words(record_at(code, head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
@@ -215,9 +256,13 @@ def emit_stages(code: Code, element: Element, form: Form) -> None:
     emit_copy(code, element)
     emit_taps(code, element)
     emit_weights(code, element, form)
-    emit_input(code, element, form)
+    emit_turn(code, element)
+    emit_fill(code, element)
+    emit_tiles_in(code, element, form)
+    emit_input(code, element)
     emit_products(code, element)
     emit_place(code, element)
+    emit_place_turned(code, element)
     emit_outputs(code, element, form)
     emit_block(code, element)
     with code.function("tiles", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):

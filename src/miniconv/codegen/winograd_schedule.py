@@ -48,6 +48,7 @@ from miniconv.codegen.winograd_form import (
     SCRATCH_BYTES,
     STAGGER,
     STEPS,
+    TURN_BYTES,
     Lattice,
     images_together,
     lattices_of,
@@ -272,11 +273,16 @@ class _Writer:
         where = {"v_row": row, "v_plane": cut.chunk * row + stagger}
         where["m_plane"] = min(cut.panel * cut.tile.rows, self.outputs) * row + stagger
         where["line"] = OUT * row
-        end = _lines(max(buffer_bytes, KERNEL * KERNEL * self.target.vector_bytes))
+        where["buffer"] = _lines(buffer_bytes)
+        x, _, y = self.layout
+        turned = x[1] == self.itemsize != x[4] and where["buffer"] * self.lanes <= TURN_BYTES
+        where["turned_in"] = self.lanes if turned else 1
+        where["turned_out"] = self.lanes if y[1] == self.itemsize != y[4] else 1
+        end = max(where["buffer"] * where["turned_in"], _lines(KERNEL * KERNEL * self.target.vector_bytes))
         sizes = {
             "planes": PLACES * where["v_plane"],
             "sums": PLACES * where["m_plane"],
-            "lines": OUT * where["line"],
+            "lines": OUT * where["line"] * where["turned_out"],
             "checks": row,
         }
         for name, size in sizes.items():
