@@ -63,9 +63,10 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
     program[HEAD["units_per_image"]] = again.stages[0].units // problem.batched_input_shape[0]
     names = ("weights", "tiles", "again")
     units = (*schedule.units, again.stages[0].units)
+    flags = (None, None, (int(schedule.program[HEAD["flags"]]), problem.batched_input_shape[0]))
     return Work(
         program=program,
-        stages=tuple(Stage(stages.get_function_address(name), count) for name, count in zip(names, units)),
+        stages=tuple(Stage(stages.get_function_address(name), *what) for name, *what in zip(names, units, flags)),
         kernels=kernels.kernel_table(schedule.kernels),
         scratch_bytes=max(schedule.scratch_bytes, again.scratch_bytes),
         shared_bytes=schedule.shared_bytes,
