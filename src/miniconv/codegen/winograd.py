@@ -66,7 +66,9 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
     flags = (None, None, (int(schedule.program[HEAD["flags"]]), problem.batched_input_shape[0]))
     return Work(
         program=program,
-        stages=tuple(Stage(stages.get_function_address(name), *what) for name, *what in zip(names, units, flags)),
+        stages=tuple(
+            Stage(stages.get_function_address(name), count, which) for name, count, which in zip(names, units, flags)
+        ),
         kernels=kernels.kernel_table(schedule.kernels),
         scratch_bytes=max(schedule.scratch_bytes, again.scratch_bytes),
         shared_bytes=schedule.shared_bytes,

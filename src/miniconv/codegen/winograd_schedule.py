@@ -171,9 +171,9 @@ class _Writer:
         )
 
     def cut(self, vectors: int) -> Cut:
-        """How wide a block is, and how many channels and outputs it holds at a time.
+        """How wide a block is, and how much it holds at a time.
 
-        A block's V and M stay in three quarters of the second cache while U is there too. A U that is larger comes from
+        V and M stay in three quarters of the second cache while U is there too. A U that is larger comes from
         further away for every block: then blocks are as wide as scratch allows.
         """
         each = PLACES * self.target.vector_bytes  # of a channel or an output, one vector wide
