@@ -2,7 +2,7 @@
 
 Winograd multiplies less, and moves more: the weights are transformed on every call, input and output are transformed
 on the way, and tiles overhang the edges of small images. The costs below are counts times the time of one, fitted to
-measured times of 50 single images (float32, AVX-512, one thread): the ratio of the two is within a fifth of the measured
+measured times of 50 single images (float32, AVX-512, one thread): the ratio of both is within a fifth of the measured
 one for nine in ten. The time of one is relative: a multiply-add of two vectors is 1/2.
 
 The choice must not change a bit of an image when it comes in a batch, or on another machine of the same kind: so
