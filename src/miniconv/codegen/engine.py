@@ -33,10 +33,17 @@ _CONTEXT = ctypes.c_int64 * len(CONTEXT)
 
 @dataclass(frozen=True)
 class Stage:
-    """A compiled function, and how many units it is to compute."""
+    """A compiled function, and how many units it is to compute.
+
+    Attributes:
+        address: where it is.
+        units: how many.
+        flags: a stage that is run only if one of so many words of shared memory, from so many bytes on, is not 0.
+    """
 
     address: int
     units: int
+    flags: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,4 +125,6 @@ def execute(work: Work, input: int, weight: int, bias: int, output: int) -> None
     context = _CONTEXT(work.address, input, weight, bias, bias_step, output, work.kernels, scratch)
     address = ctypes.addressof(context)
     for stage in work.stages:
+        if stage.flags and not any((ctypes.c_int64 * stage.flags[1]).from_address(scratch + stage.flags[0])):
+            continue
         threads.run(stage.address, address, stage.units, work.threads, scratch + shared, stride)

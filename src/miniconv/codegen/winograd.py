@@ -1,0 +1,91 @@
+"""The Winograd path: 4 multiplications for an output, a channel and another channel, where the definition has 9."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from miniconv.codegen.emit import Code
+from miniconv.codegen.engine import Stage, Work, direct
+from miniconv.codegen.jit import compile_code, library
+from miniconv.codegen.kernels import Element
+from miniconv.codegen.schedule import Layout
+from miniconv.codegen.target import Target
+from miniconv.codegen.winograd_form import F2, HEAD, PLACES, SHARED_BYTES, refusal
+from miniconv.codegen.winograd_kernels import emit_stages
+from miniconv.codegen.winograd_schedule import WinogradSchedule
+from miniconv.problem import ConvProblem
+
+__all__ = ["winograd", "winograd_refusal"]
+
+
+def winograd_refusal(problem: ConvProblem) -> str | None:
+    """Why this path does not serve ``problem``; None if it does. Whether it is the faster one, ``worth_it`` says.
+
+    >>> winograd_refusal(ConvProblem.parse("conv2d n1 c64 o64 i56x56 k3x3 s2x2"))
+    "Winograd's tiles are neighbouring outputs, and the stride is (2, 2)"
+    """
+    reason = refusal(problem)
+    size = PLACES * problem.in_channels // max(1, problem.groups) * problem.out_channels
+    size *= {"float32": 4}.get(problem.dtype, 8)
+    if reason is None and size > SHARED_BYTES:
+        return f"Winograd's weights would take {size} bytes, and at most {SHARED_BYTES} are given to them"
+    return reason
+
+
+def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
+    """The path of F(2x2, 3x3).
+
+    Args:
+        problem: a problem that ``winograd_refusal`` does not refuse.
+        layout: strides in bytes, of five axes each.
+        target: the processor.
+        threads: how many will share the work. The cut changes with it, the sums do not.
+
+    Numerics: exact on integers if 4 * S_W < 2^24 in float32; else within gamma_(C_in / groups + 12) * S_W. An image in
+        which a number comes out that is not finite is computed again by the direct path.
+    Cost: 4 multiply-adds for each output, input channel and output channel, and those of the lanes left over; scratch
+        within 2 MiB for each thread, beside the direct path's; for all threads the transformed weights, 16 / 9 of
+        the weight's bytes, each channel count rounded up to whole vectors and at most ``SHARED_BYTES``.
+    Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4.
+    """
+    kernels = library(problem.dtype, target)
+    itemsize = kernels.element.bytes
+    schedule = WinogradSchedule.of(problem, layout, target, itemsize, threads)
+    stages = _stages(problem.dtype, replace(target, l2_bytes=0))
+    again = direct(problem, layout, target, threads)
+    program = np.concatenate([schedule.program, again.program])
+    program[HEAD["direct"]] = len(schedule.program)
+    program[HEAD["run"]] = kernels.run_address
+    program[HEAD["units_per_image"]] = again.stages[0].units // problem.batched_input_shape[0]
+    names = ("weights", "tiles", "again")
+    units = (*schedule.units, again.stages[0].units)
+    flags = (None, None, (int(schedule.program[HEAD["flags"]]), problem.batched_input_shape[0]))
+    return Work(
+        program=program,
+        stages=tuple(
+            Stage(stages.get_function_address(name), count, which) for name, count, which in zip(names, units, flags)
+        ),
+        kernels=kernels.kernel_table(schedule.kernels),
+        scratch_bytes=max(schedule.scratch_bytes, again.scratch_bytes),
+        shared_bytes=schedule.shared_bytes,
+        itemsize=itemsize,
+        threads=threads,
+        lines=(
+            f"Winograd F(2x2, 3x3): blocks of {schedule.vectors} vectors of tiles, {schedule.chunk} channels and "
+            f"{schedule.panel} outputs at a time",
+            f"tile {schedule.tile.rows} channels x {schedule.tile.vectors} vectors of {kernels.element.lanes}",
+            f"transformed weights {schedule.shared_bytes} bytes for all threads",
+            f"scratch {schedule.scratch_bytes} bytes each; images that are not finite once more by the direct path",
+        ),
+    )
+
+
+@cache  # never dropped: compiled code must outlive every plan
+def _stages(dtype: str, target: Target) -> Any:
+    code = Code()
+    emit_stages(code, Element.of(dtype, target), F2)
+    return compile_code(code, target)

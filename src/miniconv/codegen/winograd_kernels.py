@@ -1,0 +1,292 @@
+"""Winograd's kernels: what ``winograd_model`` says, for one processor and one element type, as LLVM IR.
+
+In the order of reading: the weights, stage 1, are in ``winograd_weights``; here are input, products and outputs of a
+block of tiles, stage 2; and stage 3, which computes an image again by the direct path.
+"""
+
+from __future__ import annotations
+
+from miniconv.codegen.emit import Code
+from miniconv.codegen.kernels import CONTEXT, MAX_VECTORS, MICRO_KERNEL, Element, emit_copy
+from miniconv.codegen.winograd_emit import (
+    context_of,
+    every_second,
+    flat,
+    interleaved,
+    pointer_of,
+    record_at,
+    row_at,
+    stretch_at,
+    stretch_of,
+    transform,
+    zeros,
+)
+from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, OUT, PART, PLACES, REGION, SEEN, STEPS, Form
+from miniconv.codegen.winograd_turn import emit_place_turned, emit_turn
+from miniconv.codegen.winograd_weights import emit_taps, emit_weights
+
+__all__ = ["emit_stages"]
+
+
+def emit_input(code: Code, element: Element) -> None:
+    """V from the input of a block's tiles: region by region, channel by channel or some channels together."""
+    with code.function("input", "ptr", "ptr", "ptr", "i64", "ptr", internal=True) as (
+        head,
+        regions,
+        x,
+        channels,
+        scratch,
+    ):
+        h = code.words(head, HEAD)
+        count, table = (
+            code.load("i64", regions, 8 * BLOCK["regions"]),
+            code.load("i64", regions, 8 * BLOCK["region_table"]),
+        )
+        with code.loop(0, channels, h["turned_in"]) as first:
+            source = code.at(x, code.mul(first.index, h["x_channel"]))
+            together = code.clamp(code.sub(channels, first.index), 0, h["turned_in"])
+            with code.loop(0, count) as i:
+                region = record_at(code, head, table, i.index, REGION)
+                code.call("@fill", *(f"ptr {p}" for p in (head, region, source, scratch)), f"i64 {together}")
+            # channel by channel, region by region: what a row's last vector writes behind the row is written again
+            with code.loop(0, together) as c, code.loop(0, count) as i:
+                region = record_at(code, head, table, i.index, REGION)
+                buffer = code.at(scratch, code.mul(c.index, h["buffer"]))
+                v_row = code.mul(code.add(first.index, c.index), h["v_row"])
+                v = code.at(code.at(scratch, h["planes"]), v_row)
+                code.call("@tiles_in", *(f"ptr {p}" for p in (head, region, buffer, v)))
+
+
+def emit_fill(code: Code, element: Element) -> None:
+    """The cells that exist of a region's input to its buffer, for one channel or for a vector's width of them."""
+    lanes = element.lanes
+    with code.function("fill", *["ptr"] * 4, "i64", internal=True) as (head, record, x, scratch, together):
+        h, region = code.words(head, HEAD), code.words(record, REGION)
+        source = code.at(code.at(x, code.mul(region["image"], h["x_image"])), region["input"])
+        into = code.at(code.at(scratch, region["buffer"]), code.add(region["first_row"], region["first_column"]))
+        columns, step = region["columns_seen"], h["buffer"]
+        full = code.test("eq", together, lanes), code.test("sge", columns, lanes), code.test("sgt", h["turned_in"], 1)
+        turned = code.op(f"and i1 {full[0]}, {code.op(f'and i1 {full[1]}, {full[2]}')}")
+        with code.loop(0, region["rows_seen"]) as row:
+            target = code.at(into, code.mul(row.index, region["pitch"]))
+            cells = code.at(source, code.mul(row.index, h["x_row"]))
+            with code.when(turned):
+                numbers = f"i64 {columns}", f"i64 {h['x_column']}", f"i64 {step}"
+                code.call("@turn", f"ptr {target}", f"ptr {cells}", *numbers)
+            with code.when(code.negated(turned)), code.loop(0, together) as c:
+                one = f"ptr {code.at(target, code.mul(c.index, step))}"
+                other = f"ptr {code.at(cells, code.mul(c.index, h['x_channel']))}"
+                code.call("@copy", one, other, f"i64 {columns}", f"i64 {h['x_column']}")
+
+
+def emit_tiles_in(code: Code, element: Element, form: Form) -> None:
+    """V of one region and channel."""
+    size, lanes = element.bytes, element.lanes
+    with code.function("tiles_in", *["ptr"] * 4, internal=True) as (head, record, buffers, v):
+        h, region = code.words(head, HEAD), code.words(record, REGION)
+        buffer = code.at(buffers, region["buffer"])
+        with code.loop(0, region["rows"]) as row, code.loop(0, region["columns"], lanes) as column:
+            lane = code.add(code.add(region["lane"], code.mul(row.index, region["columns"])), column.index)
+            tile = code.at(buffer, code.mul(code.mul(row.index, OUT), region["pitch"]))
+            tile = code.at(tile, code.mul(column.index, OUT * size))
+            seen = []
+            for j in range(SEEN):
+                line = code.at(tile, code.mul(region["pitch"], j))
+                pairs = []
+                for first in range(0, SEEN, 2):
+                    low, high = (code.load(element.vector, line, (first + k) * size, size) for k in (0, lanes))
+                    pairs += every_second(code, element, low, high)
+                seen.append(pairs)
+            into = code.at(v, code.mul(lane, size))
+            for place, vector in enumerate(flat(transform(code, element, form.b_t, seen))):
+                code.store(element.vector, vector, into, code.mul(h["v_plane"], place), size)
+
+
+def emit_products(code: Code, element: Element) -> None:
+    """M, or what a chunk of channels adds to it, for some blocks of outputs: a matrix product for each place."""
+    with code.function("products", *["ptr"] * 4, *["i64"] * 4, internal=True) as arguments:
+        context, block, u, scratch, channels, more, first, end = arguments
+        c, head = context_of(code, context)
+        h, b = code.words(head, HEAD), code.words(block, BLOCK)
+        start = code.load("i64", row_at(code, head, h, first))
+        with code.loop(0, PLACES) as place, code.loop(first, end) as i:
+            row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
+            weights = code.at(code.at(u, code.mul(place.index, h["u_plane"])), code.mul(i.index, h["u_block"]))
+            with code.loop(0, b["tiles"]) as t:
+                vectors, values, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
+                values = code.at(values, code.mul(place.index, h["v_plane"]))
+                sums = code.at(sums, code.mul(place.index, h["m_plane"]))
+                number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
+                kernel = code.load("ptr", pointer_of(code, c["kernels"]), code.mul(number, 8))
+                with code.loop(0, channels, STEPS) as k:
+                    operands = (
+                        code.at(values, code.mul(k.index, h["v_row"])),
+                        code.at(weights, code.mul(code.divided(k.index, element.lanes), h["u_group"])),
+                        sums,
+                        code.at(head, code.mul(h["steps"], 8)),
+                        code.clamp(code.sub(channels, k.index), 0, STEPS),
+                        element.lanes * element.bytes,
+                        code.add(more, k.index),
+                        *("null", 0, "null", 0),
+                    )
+                    code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
+
+
+def emit_outputs(code: Code, element: Element, form: Form) -> None:
+    """The output from M: transformed back, plus bias, a row of it after another; and a check of every number."""
+    size, lanes = element.bytes, element.lanes
+    with code.function("outputs", *["ptr"] * 5, *["i64"] * 2, internal=True) as arguments:
+        context, block, bias, y, scratch, first, end = arguments
+        c, head = context_of(code, context)
+        h, b = code.words(head, HEAD), code.words(block, BLOCK)
+        start = code.load("i64", row_at(code, head, h, first))
+        all_lines, checks = (code.at(scratch, h[name]) for name in ("lines", "checks"))
+        last = code.sub(end, 1)
+        final = code.words(row_at(code, head, h, last), {"output": 0, "rows": 1})
+        count = code.sub(code.add(final["output"], final["rows"]), start)
+        enough = code.op(f"and i1 {code.test('sgt', h['turned_out'], 1)}, {code.test('sge', count, lanes)}")
+        with code.loop(first, end) as i:
+            row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
+            with code.loop(0, row["rows"]) as m:
+                output = code.add(row["output"], m.index)
+                number = code.add(code.sub(output, start), 1)  # with this one, of the panel
+                slot = code.rest(code.sub(output, start), h["turned_out"])
+                lines = code.at(all_lines, code.mul(slot, code.mul(h["line"], OUT)))
+                added = element.splat(code, code.load(element.type, bias, code.mul(output, c["bias_step"]), size))
+                with code.loop(0, b["tiles"]) as t:
+                    vectors, _, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
+                    at = code.load("i64", stretch_at(code, head, b, t.index))
+                    sums = code.at(sums, code.mul(code.mul(m.index, vectors), lanes * size))
+                    with code.loop(0, code.mul(vectors, lanes * size), lanes * size) as v:
+                        places = [
+                            code.load(element.vector, sums, code.add(v.index, code.mul(h["m_plane"], place)), size)
+                            for place in range(PLACES)
+                        ]
+                        square = [places[j : j + SEEN] for j in range(0, PLACES, SEEN)]
+                        lane = code.add(code.mul(at, lanes * size), v.index)
+                        check = code.load(element.vector, checks, lane, size)
+                        for j, pair in enumerate(transform(code, element, form.a_t, square)):
+                            values = [code.op(f"fadd {element.vector} {value}, {added}") for value in pair]
+                            for value in values:  # zero times a finite number adds nothing
+                                check = element.multiply_add(code, value, "zeroinitializer", check)
+                            line = code.at(code.at(lines, code.mul(h["line"], j)), code.mul(lane, OUT))
+                            for k, vector in enumerate(interleaved(code, element, *values)):
+                                code.store(element.vector, vector, line, k * lanes * size, size)
+                        code.store(element.vector, check, checks, lane, size)
+                full = code.test("eq", code.rest(number, lanes), 0)
+                due = code.op(f"or i1 {full}, {code.test('eq', number, count)}")
+                now = code.op(f"and i1 {enough}, {due}")
+                with code.when(now):  # the last outputs, though some of them be written again
+                    begin = code.sub(code.add(output, 1), lanes)
+                    target = code.at(y, code.mul(begin, h["y_channel"]))
+                    pointers = (f"ptr {p}" for p in (head, block, target, all_lines))
+                    code.call("@place_turned", *pointers, f"i64 {code.sub(number, lanes)}")
+                with code.when(code.negated(enough)):
+                    target = code.at(y, code.mul(output, h["y_channel"]))
+                    code.call("@place", *(f"ptr {p}" for p in (head, block, target, lines)))
+
+
+def emit_place(code: Code, element: Element) -> None:
+    """The two lines of a block's outputs to where they belong: each region's rows."""
+    size = element.bytes
+    with code.function("place", "ptr", "ptr", "ptr", "ptr", internal=True) as (head, block, y, lines):
+        h, b = code.words(head, HEAD), code.words(block, BLOCK)
+        with code.loop(0, b["regions"]) as i:
+            region = code.words(record_at(code, head, b["region_table"], i.index, REGION), REGION)
+            into = code.at(code.at(y, code.mul(region["image"], h["y_image"])), region["output"])
+            dense = code.test("eq", h["y_column"], size)
+            with code.loop(0, region["out_rows"]) as row:
+                tile, line = code.divided(row.index, OUT), code.rest(row.index, OUT)
+                lane = code.add(region["lane"], code.mul(tile, region["columns"]))
+                source = code.at(code.at(lines, code.mul(line, h["line"])), code.mul(lane, OUT * size))
+                target = code.at(into, code.mul(row.index, h["y_row"]))
+                with code.when(dense):
+                    operands = f"ptr {target}", f"ptr {source}", f"i64 {region['out_columns']}", f"i64 {size}"
+                    code.call("@copy", *operands)
+                with code.when(code.negated(dense)), code.loop(0, region["out_columns"]) as column:
+                    value = code.load(element.type, source, code.mul(column.index, size), size)
+                    code.store(element.type, value, target, code.mul(column.index, h["y_column"]), size)
+
+
+def emit_block(code: Code, element: Element) -> None:
+    """One block of tiles and one part of the outputs: chunk after chunk of channels."""
+    size, lanes = element.bytes, element.lanes
+    with code.function("block", "ptr", *["i64"] * 4, "ptr", internal=True) as (context, n, g, b, part, scratch):
+        c, head = context_of(code, context)
+        h = code.words(head, HEAD)
+        block = record_at(code, head, h["block_table"], b, BLOCK)
+        fields = code.words(block, BLOCK)
+        blocks = code.words(record_at(code, head, h["part_table"], part, PART), PART)
+        x = code.at(pointer_of(code, c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
+        y = code.at(pointer_of(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
+        output = code.mul(g, h["outputs"])
+        bias = code.at(pointer_of(code, c["bias"]), code.mul(output, c["bias_step"]))
+        u = code.at(pointer_of(code, c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
+        checks = code.at(scratch, h["checks"])
+        with code.loop(0, h["turned_in"]) as one:
+            zeros(code, element, code.at(scratch, code.mul(one.index, h["buffer"])), fields["buffer"])
+        zeros(code, element, checks, code.mul(fields["vectors"], lanes * size))
+        with code.loop(0, h["chunks"]) as chunk_loop:
+            chunk = code.words(record_at(code, head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
+            x_chunk = code.at(x, code.mul(chunk["channel"], h["x_channel"]))
+            u_chunk = code.at(u, code.mul(code.divided(chunk["channel"], lanes), h["u_group"]))
+            channels = f"i64 {chunk['channels']}"
+            code.call("@input", f"ptr {head}", f"ptr {block}", f"ptr {x_chunk}", channels, f"ptr {scratch}")
+            last = code.test("eq", code.add(chunk_loop.index, 1), h["chunks"])
+            with code.loop(blocks["first"], blocks["end"], h["panel"]) as panel:
+                end = code.clamp(code.add(panel.index, h["panel"]), 0, blocks["end"])
+                pointers = (f"ptr {p}" for p in (context, block, u_chunk, scratch))
+                span = f"i64 {panel.index}", f"i64 {end}"
+                code.call("@products", *pointers, channels, f"i64 {chunk_loop.index}", *span)
+                with code.when(last):
+                    code.call("@outputs", *(f"ptr {p}" for p in (context, block, bias, y, scratch)), *span)
+        flags = code.at(pointer_of(code, c["shared"]), h["flags"])
+        with code.loop(0, fields["regions"]) as i:
+            region = code.words(record_at(code, head, fields["region_table"], i.index, REGION), REGION)
+            lane_end = code.add(region["lane"], code.mul(region["rows"], region["columns"]))
+            flag = code.at(flags, code.mul(code.add(n, region["image"]), 8))
+            with code.loop(region["lane"], lane_end) as lane:
+                check = code.load(element.type, checks, code.mul(lane.index, size), size)
+                with code.when(code.op(f"fcmp uno {element.type} {check}, 0.0")):
+                    code.do(f"store atomic i64 1, ptr {flag} monotonic, align 8")  # other threads may set it too
+
+
+def emit_stages(code: Code, element: Element, form: Form) -> None:
+    """The stages ``weights``, ``tiles`` and ``again``, and what they call."""
+    emit_copy(code, element)
+    emit_taps(code, element)
+    emit_weights(code, element, form)
+    emit_turn(code, element)
+    emit_fill(code, element)
+    emit_tiles_in(code, element, form)
+    emit_input(code, element)
+    emit_products(code, element)
+    emit_place(code, element)
+    emit_place_turned(code, element)
+    emit_outputs(code, element, form)
+    emit_block(code, element)
+    with code.function("tiles", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
+        _, head = context_of(code, context)
+        h = code.words(head, HEAD)
+        with code.loop(begin, end) as unit:
+            rest, numbers = unit.index, []
+            for name in ("parts", "blocks", "groups"):
+                numbers.append(code.rest(rest, h[name]))
+                rest = code.divided(rest, h[name])
+            n = code.mul(rest, h["together"])
+            operands = (f"i64 {number}" for number in (n, *reversed(numbers)))
+            code.call("@block", f"ptr {context}", *operands, f"ptr {scratch}")
+    with code.function("again", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
+        c, head = context_of(code, context)
+        h = code.words(head, HEAD)
+        other = code.op(f"alloca [{len(CONTEXT)} x i64]")
+        for name, index in CONTEXT.items():
+            code.store("i64", c[name], other, 8 * index)
+        program = code.add(c["program"], code.mul(h["direct"], 8))
+        code.store("i64", program, other, 8 * CONTEXT["program"])
+        flags, run = code.at(pointer_of(code, c["shared"]), h["flags"]), pointer_of(code, h["run"])
+        with code.loop(begin, end) as unit:
+            flag = code.load("i64", flags, code.mul(code.divided(unit.index, h["units_per_image"]), 8))
+            with code.when(code.test("ne", flag, 0)):
+                span = f"i64 {unit.index}", f"i64 {code.add(unit.index, 1)}"
+                code.call(run, f"ptr {other}", *span, f"ptr {scratch}")
