@@ -150,7 +150,9 @@ class ConvPlan:
             f"  multiply-adds  {problem.multiply_adds:,}, {problem.in_bounds_multiply_adds:,} of them on real input",
         ]
         if algorithm == ENGINE and 0 not in (*problem.input_shape, *problem.weight_shape, *problem.output_shape):
-            lines += [f"  engine         {line}" for line in self._compiled.explain()]
+            now = current()
+            explained = self._compiled.explain(now.threads, now.reproducible)
+            lines += [f"  engine         {line}" for line in explained]
         if algorithm == "im2col":
             lines.append(f"  workspace      columns in blocks of at most {arrays.COLUMNS_BYTES // 2**20} MiB")
         lines += [f"  not {name}: {reason}" for name, reason in self.refused.items()]

@@ -18,6 +18,7 @@ from miniconv.codegen import engine, jit
 from miniconv.codegen.engine import Work
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import TARGETS, Target
+from miniconv.codegen.winograd import winograd, winograd_refusal
 from miniconv.problem import ConvProblem
 
 Values = NDArray[Any]
@@ -32,6 +33,7 @@ class Path(NamedTuple):
 
 PATHS = {
     "direct": Path(engine.direct, lambda problem: None),
+    "winograd": Path(winograd, winograd_refusal),
 }
 
 DTYPES = ("float32", "float64")

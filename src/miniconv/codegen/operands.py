@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from miniconv.arrays import Array, is_tensor, namespace
-from miniconv.codegen import engine, threads
+from miniconv.codegen import threads
 from miniconv.codegen.engine import Work, execute
 from miniconv.codegen.jit import host
+from miniconv.codegen.paths import PATHS, choose
 from miniconv.codegen.schedule import Layout
 from miniconv.problem import ConvProblem
 
@@ -88,7 +89,8 @@ class Compiled:
             if len(self._ready) >= KEPT:
                 self._ready.clear()
             layout = Layout(_five(_byte_strides(input)), _five(_byte_strides(weight)), self._output_strides())
-            work = engine.direct(problem, layout, host(), count)
+            name, _ = choose(problem, layout, host(), reproducible)
+            work = PATHS[name].prepare(problem, layout, host(), count)
             found = self._ready[key] = Ready(work, problem, input)
         return found
 
@@ -100,14 +102,21 @@ class Compiled:
         turned = _contiguous(tuple(shape[axis] for axis in order), itemsize)
         return _five(tuple(turned[axis] for axis in back))
 
-    def explain(self) -> tuple[str, ...]:
+    def explain(self, threads_wanted: int | None, reproducible: bool) -> tuple[str, ...]:
         """The engine's part of ``ConvPlan.explain``, for contiguous operands."""
-        problem = self.problem
-        itemsize = np.dtype(problem.dtype).itemsize
+        problem, itemsize = self.problem, np.dtype(self.problem.dtype).itemsize
         shapes = (problem.batched_input_shape, problem.weight_shape)
         first, second = (_five(_contiguous(shape, itemsize)) for shape in shapes)
         layout = Layout(first, second, self._output_strides())
-        return engine.direct(problem, layout, host(), threads.available()).lines
+        name, refused = choose(problem, layout, host(), reproducible)
+        count = 1 if self._small else threads_wanted or threads.available()
+        work = PATHS[name].prepare(problem, layout, host(), count)
+        return (
+            f"path {name}",
+            *work.lines,
+            f"workspace {work.scratch_bytes:,} bytes for each of {count} threads, {work.shared_bytes:,} for all",
+            *(f"not {other}: {reason}" for other, reason in refused.items()),
+        )
 
 
 def _readable(x: Array) -> Array:

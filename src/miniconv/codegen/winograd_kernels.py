@@ -7,7 +7,8 @@ block of tiles, stage 2; and stage 3, which computes an image again by the direc
 from __future__ import annotations
 
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import CONTEXT, MAX_VECTORS, MICRO_KERNEL, Element, emit_copy
+from miniconv.codegen.kernels import CONTEXT, MAX_VECTORS, MICRO_KERNEL, Element
+from miniconv.codegen.moves import emit_copy
 from miniconv.codegen.winograd_emit import (
     context_of,
     every_second,

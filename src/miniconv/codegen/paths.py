@@ -1,0 +1,67 @@
+"""The engine's paths, and which of them computes a problem.
+
+The first that serves a problem is taken: each path refuses what it cannot do, or what a later one does faster, with a
+sentence that ``ConvPlan.explain`` prints. The choice depends on the problem and on where its operands lie alone: on
+neither batch nor threads, so that an image's bits do not either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from miniconv.codegen import engine
+from miniconv.codegen.depthwise import depthwise, depthwise_refusal
+from miniconv.codegen.engine import Work
+from miniconv.codegen.schedule import Layout
+from miniconv.codegen.target import Target
+from miniconv.codegen.winograd import winograd, winograd_refusal
+from miniconv.codegen.winograd_cost import winograd_gain, worth_it
+from miniconv.problem import ConvProblem
+
+__all__ = ["PATHS", "Path", "choose"]
+
+MOST_OUTPUTS = 4  # of a depthwise channel: more share its input better in the direct path's registers
+
+
+class Path(NamedTuple):
+    """One way of computing: how its work is prepared, why it is not taken, and whether it adds plain products only."""
+
+    prepare: Callable[[ConvProblem, Layout, Target, int], Work]
+    refusal: Callable[[ConvProblem, Layout, Target], str | None]
+    plain: bool
+
+
+def _no_depthwise(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
+    reason = depthwise_refusal(problem, layout, target)
+    outputs = problem.out_channels // problem.groups
+    if reason is None and outputs > MOST_OUTPUTS:
+        return f"{outputs} outputs of one channel, which share their input better in registers"
+    return reason
+
+
+def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
+    del layout, target
+    reason = winograd_refusal(problem)
+    if reason is None and not worth_it(problem):
+        return f"it would be {winograd_gain(problem):.2f} times as fast as the direct path, by count"
+    return reason
+
+
+PATHS = {
+    "depthwise": Path(depthwise, _no_depthwise, plain=True),
+    "winograd": Path(winograd, _no_winograd, plain=False),
+    "direct": Path(engine.direct, lambda problem, layout, target: None, plain=True),
+}
+
+
+def choose(problem: ConvProblem, layout: Layout, target: Target, reproducible: bool) -> tuple[str, dict[str, str]]:
+    """The name of the path that computes ``problem``, and why those before it do not."""
+    refused: dict[str, str] = {}
+    for name, path in PATHS.items():
+        plain_only = reproducible and not path.plain
+        reason = "it rounds otherwise than a plain sum" if plain_only else path.refusal(problem, layout, target)
+        if reason is None:
+            return name, refused
+        refused[name] = reason
+    raise AssertionError("the direct path refuses nothing")
