@@ -58,9 +58,6 @@ def test_every_operator_has_its_thousands(op):
 
 
 WRONG_YET = [
-    "conv1d n1 c4 o6 i9 k3 float64 weight=1x6x4x3",
-    "conv1d n1 c4 o6 i9 k3 float64 weight:=bool",
-    "conv_transpose1d n1 c4 o6 i9 k3 float64 weight=1x4x6x3",
     "conv_transpose1d n1 c4 o6 i9 k3 float64 stride=4611686018427387904",
 ]
 

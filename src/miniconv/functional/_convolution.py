@@ -286,6 +286,8 @@ def _run(op: str, input: Array, weight: Array, bias: Array | None, options: dict
     if tensors:
         from miniconv import torch_ops
 
+        if weight.ndim != int(op[-2]) + 2:  # the operators would take it for another number of axes
+            fresh()
         if not torch_ops.is_plain(operands):
             return torch_ops.call(op, operands, options)
         result = torch_ops.plain(op, operands, options, fresh)
