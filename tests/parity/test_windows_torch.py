@@ -246,3 +246,23 @@ def test_export(name: str) -> None:
             return ours(x)
 
     assert_close(torch.export.export(Net(), (x,)).module()(x), theirs(x))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True, return_indices=True)[1],
+        lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        lambda x: F.max_pool1d(x[0], 3, 2, 1, 2),
+        lambda x: F.avg_pool3d(x[None], 2, ceil_mode=True),
+        lambda x: F.fold(F.unfold(x, 2), (8, 9), 2),
+        lambda x: F.pad(x, (1, 2, 0, 1), mode="reflect"),
+    ],
+)
+def test_a_trace_repeats_what_it_saw(call):
+    x = torch.randn(2, 3, 8, 9, generator=torch.Generator().manual_seed(1))
+    traced = torch.jit.trace(call, x)
+    other = x.flip(0) * 2
+    assert torch.equal(traced(other), call(other))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from miniconv.arrays import Array, dtype_name
-from miniconv.functional._operands import integers, truth
+from miniconv.functional._operands import integers, truth, untraced
 
 __all__ = ["Window", "is_real", "kernel_name", "stated"]
 
@@ -58,7 +58,7 @@ def stated(
     op: str, input: Array, options: Any, indexed: bool = False, divisor: int | None = None
 ) -> tuple[Array, Window]:
     """The input with a batch axis (and, in one dimension, a row axis), and its window; or torch's error."""
-    shape = tuple(input.shape)
+    shape = untraced(lambda x: tuple(x.shape), input)
     dims = int(op[-2])
     maximum = op.startswith("max")
     names = ("kernel_size", "stride", "padding", "dilation")
