@@ -76,11 +76,19 @@ class Work:
         return self.program.ctypes.data
 
 
-def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
-    """The path that computes every problem: multiply-adds of packed input, as ``schedule`` and ``tables`` say."""
+def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int, images_apart: bool = False) -> Work:
+    """The path that computes every problem: multiply-adds of packed input, as ``schedule`` and ``tables`` say.
+
+    Args:
+        problem: any problem of float32 or float64 with no empty operand.
+        layout: strides in bytes, of five axes each.
+        target: the processor.
+        threads: how many will share the work.
+        images_apart: whether every unit must belong to a single image.
+    """
     kernels = library(problem.dtype, target)
     itemsize = kernels.element.bytes
-    schedule = Schedule.of(problem, layout, target, itemsize, threads)
+    schedule = Schedule.of(problem, layout, target, itemsize, threads, images_apart)
     tile, box = schedule.tile, schedule.box
     return Work(
         program=schedule.program,

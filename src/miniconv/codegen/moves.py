@@ -69,7 +69,7 @@ def emit_store_across(code: Code, element: Element, first: bool) -> None:
 
 
 def emit_copy(code: Code, element: Element) -> None:
-    """Copy ``count`` cells that lie ``step`` bytes apart to consecutive memory."""
+    """Copy ``count`` cells, at least one, that lie ``step`` bytes apart to consecutive memory."""
     vector, size, lanes = element.vector, element.bytes * element.lanes, element.lanes
     even = [2 * i for i in range(lanes)]
     with code.function("copy", "ptr", "ptr", "i64", "i64", internal=True) as (into, x, step, count):

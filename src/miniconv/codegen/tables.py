@@ -125,7 +125,15 @@ class Schedule:
     lanes: int
 
     @classmethod
-    def of(cls, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int = 1) -> Schedule:
+    def of(
+        cls,
+        problem: ConvProblem,
+        layout: Layout,
+        target: Target,
+        itemsize: int,
+        threads: int = 1,
+        images_apart: bool = False,
+    ) -> Schedule:
         """The schedule of ``problem`` for operands that lie as ``layout`` says.
 
         Args:
@@ -134,15 +142,19 @@ class Schedule:
             target: the processor.
             itemsize: bytes of an element: 4 or 8.
             threads: how many will share the work. The cut changes with it, the sums do not.
+            images_apart: whether every unit must belong to a single image.
         """
-        return _Writer(problem, layout, target, itemsize, threads).schedule()
+        return _Writer(problem, layout, target, itemsize, threads, images_apart).schedule()
 
 
 class _Writer:
     """Writes the tables; a class for what they all need to know."""
 
-    def __init__(self, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int) -> None:
+    def __init__(
+        self, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int, images_apart: bool
+    ) -> None:
         self.problem, self.layout, self.target = problem, layout, target
+        self.images_apart = images_apart
         self.itemsize, self.threads = itemsize, threads
         self.lanes = target.lanes(itemsize)
         self.budget = min(target.l2_bytes // 2, LARGEST_BUDGET)
@@ -191,7 +203,7 @@ class _Writer:
 
     def images_are_slices(self, images: int) -> bool:
         """Whether the images are a spatial axis: vectors then hold positions of several, and the weights serve all."""
-        if images == 1 or self.problem.spatial_dims == 3:
+        if images == 1 or self.images_apart or self.problem.spatial_dims == 3:
             return False
         outputs = math.prod(self.problem.output_size)
         vectors = -(-outputs // self.lanes)

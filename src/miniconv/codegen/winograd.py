@@ -56,7 +56,7 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
     itemsize = kernels.element.bytes
     schedule = WinogradSchedule.of(problem, layout, target, itemsize, threads)
     stages = _stages(problem.dtype, replace(target, l2_bytes=0))
-    again = direct(problem, layout, target, threads)
+    again = direct(problem, layout, target, threads, images_apart=True)
     program = np.concatenate([schedule.program, again.program])
     program[HEAD["direct"]] = len(schedule.program)
     program[HEAD["run"]] = kernels.run_address

@@ -74,10 +74,11 @@ def emit_fill(code: Code, element: Element) -> None:
             with code.when(turned):
                 numbers = f"i64 {columns}", f"i64 {h['x_column']}", f"i64 {step}"
                 code.call("@turn", f"ptr {target}", f"ptr {cells}", *numbers)
-            with code.when(code.negated(turned)), code.loop(0, together) as c:
+            some = code.op(f"and i1 {code.negated(turned)}, {code.test('sgt', columns, 0)}")
+            with code.when(some), code.loop(0, together) as c:
                 one = f"ptr {code.at(target, code.mul(c.index, step))}"
                 other = f"ptr {code.at(cells, code.mul(c.index, h['x_channel']))}"
-                code.call("@copy", one, other, f"i64 {columns}", f"i64 {h['x_column']}")
+                code.call("@copy", one, other, f"i64 {h['x_column']}", f"i64 {columns}")
 
 
 def emit_tiles_in(code: Code, element: Element, form: Form) -> None:
@@ -202,7 +203,7 @@ def emit_place(code: Code, element: Element) -> None:
                 source = code.at(code.at(lines, code.mul(line, h["line"])), code.mul(lane, OUT * size))
                 target = code.at(into, code.mul(row.index, h["y_row"]))
                 with code.when(dense):
-                    operands = f"ptr {target}", f"ptr {source}", f"i64 {region['out_columns']}", f"i64 {size}"
+                    operands = f"ptr {target}", f"ptr {source}", f"i64 {size}", f"i64 {region['out_columns']}"
                     code.call("@copy", *operands)
                 with code.when(code.negated(dense)), code.loop(0, region["out_columns"]) as column:
                     value = code.load(element.type, source, code.mul(column.index, size), size)
