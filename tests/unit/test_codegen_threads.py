@@ -118,34 +118,6 @@ def test_a_child_of_fork_computes_the_same(path: str) -> None:
     assert says(code, path) == "0 True"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_while_another_thread_compiles() -> None:
-    code = """
-    import os, threading, time
-    from dataclasses import replace
-    stop = threading.Event()
-    def compile():
-        size = 1
-        while not stop.is_set():
-            jit.library("float32", replace(jit.host(), name=f"again {size}"))
-            size += 1
-            time.sleep(0.001)  # a lock is not fair
-    thread = threading.Thread(target=compile)
-    thread.start()
-    ended = []
-    for dtype in ["float32", "float64"] * 4:
-        child = os.fork()
-        if child == 0:
-            jit.library(dtype, replace(jit.host(), name="child"))
-            os._exit(0)
-        ended.append(os.waitpid(child, 0)[1])
-    stop.set()
-    thread.join()
-    print(set(ended))
-    """
-    assert says(code) == "{0}"
-
-
 @pytest.mark.parametrize("shares", [2, 3, 7])
 def test_the_pool_runs_every_unit_once(shares: int) -> None:
     seen: list[tuple[int, ...]] = []
