@@ -146,6 +146,7 @@ def test_ctrl_c_leaves_nothing_half_used(threads_of_a_call: int) -> None:
     code = """
     import os, signal, threading, time
     from miniconv.codegen import threads as sharing
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background inherits that it is ignored
     count = int(sys.argv[1])
     expected = convolved("direct", count)
     def interrupt():
@@ -179,6 +180,7 @@ def test_ctrl_c_waits_for_the_pool() -> None:
     """Whoever is at work when the interrupt comes finishes first: it may be writing to the caller's memory."""
     code = """
     import ctypes, os, signal, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background inherits that it is ignored
     main, busy, ended = __import__("threading").get_ident(), [], []
     def stage(context, begin, end, scratch):
         if __import__("threading").get_ident() != main:
