@@ -32,7 +32,7 @@ def emit_rows(code: Code, element: Element, shape: Shape) -> None:
     with code.function(rows_name(shape), *ROWS) as arguments:
         operands, (tiles, tile_count, steps, step_count) = arguments[:4], arguments[4:8]
         x_row, w_row, y_row, columns, channels, *distances = arguments[8:]
-        mask = lanes_below(code, element, columns) if shape.narrow else ""
+        mask = element.mask(code, columns) if shape.narrow else ""
         tile_end, step_end = code.mul(tile_count, 8 * len(TILE)), code.mul(step_count, 8 * len(STEP))
         with code.loop(0, channels) as c, code.loop(0, tile_end, 8 * len(TILE)) as tile_loop:
             x, w, bias, y = (code.at(p, code.mul(c.index, distance)) for p, distance in zip(operands, distances))
@@ -57,42 +57,16 @@ def emit_rows(code: Code, element: Element, shape: Shape) -> None:
             for total in loop.values:
                 result = code.op(f"fadd {vector} {total}, {start}")
                 if shape.narrow:
-                    store_masked(code, element, result, y_now, mask)
+                    element.store_some(code, mask, result, y_now)
                 else:
                     code.store(vector, result, y_now, 0, align)
                 y_now = code.at(y_now, y_row)
 
 
-def lanes_below(code: Code, element: Element, count: Value) -> str:
-    """Which lanes of a vector have a number less than ``count``."""
-    kind, lanes = f"<{element.lanes} x i64>", element.lanes
-    one = code.op(f"insertelement {kind} poison, i64 {count}, i32 0")
-    counts = code.op(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
-    numbers = ", ".join(f"i64 {i}" for i in range(lanes))
-    return code.op(f"icmp slt {kind} <{numbers}>, {counts}")
-
-
-def store_masked(code: Code, element: Element, value: str, pointer: str, mask: str) -> None:
-    """Write the lanes that the mask has, and touch no other memory."""
-    vector, bits = element.vector, f"<{element.lanes} x i1>"
-    name = f"@llvm.masked.store.v{element.lanes}f{8 * element.bytes}.p0"
-    code.declare(name, f"void {name}({vector}, ptr, i32, {bits})")
-    code.call(name, f"{vector} {value}", f"ptr {pointer}", f"i32 {element.bytes}", f"{bits} {mask}")
-
-
-def load_masked(code: Code, element: Element, pointer: str, mask: str) -> str:
-    """The lanes that the mask has, zero in the others; touches no other memory."""
-    vector, bits = element.vector, f"<{element.lanes} x i1>"
-    name = f"@llvm.masked.load.v{element.lanes}f{8 * element.bytes}.p0"
-    code.declare(name, f"{vector} {name}(ptr, i32, {bits}, {vector})")
-    return code.op(f"call {vector} {name}(ptr {pointer}, i32 {element.bytes}, {bits} {mask}, {vector} zeroinitializer)")
-
-
 def emit_zeros(code: Code, element: Element) -> None:
     """At least so many bytes of zeros, in whole vectors."""
-    size = element.bytes * element.lanes
-    with code.function("zeros", "ptr", "i64", internal=True) as (into, count), code.loop(0, count, size) as loop:
-        code.store(element.vector, "zeroinitializer", into, loop.index, element.bytes)
+    with code.function("zeros", "ptr", "i64", internal=True) as (into, count):
+        element.zeros(code, into, count)
 
 
 def emit_pack(code: Code, element: Element) -> None:
@@ -119,9 +93,7 @@ def emit_pack(code: Code, element: Element) -> None:
 
         def copy_any(from_: str, into: list[str]) -> None:
             with code.loop(0, r["phases"]) as loop:
-                phase = code.words(
-                    code.at(program, code.mul(code.add(code.mul(loop.index, len(PHASE)), r["phase_table"]), 8)), PHASE
-                )
+                phase = code.words(code.table(program, r["phase_table"], loop.index, PHASE), PHASE)
                 cells, first = code.at(into[0], phase["plane"]), code.at(from_, phase["input"])
                 with code.loop(0, phase["count"]) as cell:
                     value = code.load(element.type, first, code.mul(cell.index, r["x_step"]), element.bytes)
@@ -139,9 +111,7 @@ def _copies(code: Code, element: Element, every: int, columns: str) -> tuple[Cal
 
     def deal(values: list[str], into: list[str], distance: Value) -> None:
         if every == 2:
-            picks = (", ".join(f"i32 {2 * i + f}" for i in range(lanes)) for f in range(2))
-            pair = f"{vector} {values[0]}, {vector} {values[1]}"
-            values = [code.op(f"shufflevector {pair}, <{lanes} x i32> <{pick}>") for pick in picks]
+            values = element.every_second(code, *values)
         for value, phase in zip(values, into):
             code.store(vector, value, phase, distance, align)
 
@@ -158,11 +128,11 @@ def _copies(code: Code, element: Element, every: int, columns: str) -> tuple[Cal
                 value = code.load(element.type, from_, loop.index, align)
                 code.store(element.type, value, into[0], code.mul(full, align), align)
 
-    masks = [lanes_below(code, element, code.sub(columns, i * lanes)) for i in range(every)]
+    masks = [element.mask(code, code.sub(columns, i * lanes)) for i in range(every)]
 
     def copy_narrow(from_: str, into: list[str]) -> None:
         # zeros follow the row; where they meet the next one, that is copied later
-        deal([load_masked(code, element, code.at(from_, i * size), mask) for i, mask in enumerate(masks)], into, 0)
+        deal([element.load_some(code, mask, from_, i * size) for i, mask in enumerate(masks)], into, 0)
 
     return copy_wide, copy_narrow
 
@@ -173,7 +143,7 @@ def emit_walk(code: Code, element: Element) -> None:
     emit_pack(code, element)
     emit_unit(code, element)
     with code.function("run", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
-        program = _pointer(code, code.load("i64", context, 8 * CONTEXT["program"]))
+        program = code.pointer(code.load("i64", context, 8 * CONTEXT["program"]))
         r = code.words(program, RECORD)
         # copies never write where there is padding, so zeros are put there once
         code.call("@zeros", f"ptr {scratch}", f"i64 {code.mul(r['plane'], r['block'])}")
@@ -192,12 +162,11 @@ def emit_unit(code: Code, element: Element) -> None:
     with code.function("unit", "ptr", "ptr", "i64", "i64", "i64", "ptr", internal=True) as args:
         program, context, n, block, number, scratch = args
         c, r = code.words(context, CONTEXT), code.words(program, RECORD)
-        table = code.add(r["band_table"], code.mul(number, len(BAND)))
-        band = code.words(code.at(program, code.mul(table, 8)), BAND)
+        band = code.words(code.table(program, r["band_table"], number, BAND), BAND)
         first = code.mul(block, r["block"])
         count = code.clamp(code.sub(r["channels"], first), 0, r["block"])
         packed = code.test("ne", r["packed"], 0)
-        x = code.at(_pointer(code, c["input"]), code.add(code.mul(n, r["x_image"]), code.mul(first, r["x_channel"])))
+        x = code.at(code.pointer(c["input"]), code.add(code.mul(n, r["x_image"]), code.mul(first, r["x_channel"])))
         x = code.at(x, code.mul(band["input"], r["x_h"]))
         several = code.op(f"and i1 {packed}, {code.test('ne', r['bands'], 1)}")
         with code.when(several), code.loop(0, count) as one, code.loop(0, r["phases"]) as p:
@@ -211,16 +180,16 @@ def emit_unit(code: Code, element: Element) -> None:
             code.call("@pack", f"ptr {program}", f"ptr {x}", f"ptr {scratch}", *numbers)
         source = code.op(f"select i1 {packed}, ptr {scratch}, ptr {code.at(x, r['x_first'])}")
         distance = code.op(f"select i1 {packed}, i64 {r['plane']}, i64 {r['x_channel']}")
-        y = code.at(_pointer(code, c["output"]), code.add(code.mul(n, r["y_image"]), band["output"]))
-        kernel = _pointer(code, c["kernels"])
-        tiles, steps = (code.at(program, code.mul(word, 8)) for word in (band["tile_table"], r["step_table"]))
+        y = code.at(code.pointer(c["output"]), code.add(code.mul(n, r["y_image"]), band["output"]))
+        kernel = code.pointer(c["kernels"])
+        tiles, steps = (code.table(program, word) for word in (band["tile_table"], r["step_table"]))
         every = r["multiplier"]
         with code.loop(0, every) as copy:
             channel = code.add(code.mul(first, every), copy.index)
             values = (
                 source,
-                code.at(_pointer(code, c["weight"]), code.add(r["w_first"], code.mul(channel, r["w_channel"]))),
-                code.at(_pointer(code, c["bias"]), code.mul(channel, c["bias_step"])),
+                code.at(code.pointer(c["weight"]), code.add(r["w_first"], code.mul(channel, r["w_channel"]))),
+                code.at(code.pointer(c["bias"]), code.mul(channel, c["bias_step"])),
                 code.at(y, code.mul(channel, r["y_channel"])),
                 *(tiles, band["tiles"], steps, r["steps"], r["tap_row"], r["w_row"], r["y_row"], r["y_columns"]),
                 *(
@@ -230,7 +199,3 @@ def emit_unit(code: Code, element: Element) -> None:
                 ),
             )
             code.call(kernel, *(f"{type_} {value}" for type_, value in zip(ROWS, values)))
-
-
-def _pointer(code: Code, address: str) -> str:
-    return code.op(f"inttoptr i64 {address} to ptr")

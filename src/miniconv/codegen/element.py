@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from miniconv.codegen.emit import Code, Value
@@ -64,7 +65,21 @@ class Element:
         code.declare(name, f"void {name}({self.vector}, ptr, i32, {some})")
         code.call(name, f"{self.vector} {value}", f"ptr {at}", f"i32 {self.bytes}", f"{some} {mask}")
 
-    def shuffled(self, code: Code, a: str, b: str, order: list[int]) -> str:
+    def zeros(self, code: Code, pointer: Value, size: Value) -> None:
+        """Zeros in whole vectors, at least ``size`` bytes of them."""
+        with code.loop(0, size, self.bytes * self.lanes) as loop:
+            code.store(self.vector, "zeroinitializer", pointer, loop.index, self.bytes)
+
+    def interleaved(self, code: Code, a: str, b: str) -> list[str]:
+        """``a[0], b[0], a[1], b[1], ...``: two vectors."""
+        order = [i + self.lanes * side for i in range(self.lanes) for side in (0, 1)]
+        return [self.shuffled(code, a, b, half) for half in (order[: self.lanes], order[self.lanes :])]
+
+    def every_second(self, code: Code, a: str, b: str) -> list[str]:
+        """The even lanes of ``a`` and ``b``, and the odd ones."""
+        return [self.shuffled(code, a, b, range(first, 2 * self.lanes, 2)) for first in (0, 1)]
+
+    def shuffled(self, code: Code, a: str, b: str, order: Sequence[int]) -> str:
         """A vector of these elements of ``a`` followed by ``b``."""
         numbers = ", ".join(f"i32 {i}" for i in order)
         return code.op(f"shufflevector {self.vector} {a}, {self.vector} {b}, <{self.lanes} x i32> <{numbers}>")

@@ -119,6 +119,14 @@ class Code:
         """Put it there."""
         self.do(f"store {type_} {value}, ptr {self.at(pointer, distance)}, align {align}")
 
+    def pointer(self, address: Value) -> str:
+        """The memory at an address."""
+        return self.op(f"inttoptr i64 {address} to ptr")
+
+    def table(self, program: str, word: Value, index: Value = 0, fields: dict[str, int] | None = None) -> str:
+        """The table that begins with that word of the program, or one of its records."""
+        return self.at(program, self.mul(self.add(word, self.mul(index, len(fields or ()))), 8))
+
     def words(self, pointer: Value, fields: dict[str, int]) -> dict[str, str]:
         """A record of 64-bit integers, each loaded."""
         return {name: self.load("i64", pointer, 8 * index) for name, index in fields.items()}

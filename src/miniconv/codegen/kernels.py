@@ -94,16 +94,16 @@ def emit_item(code: Code, element: Element) -> None:
     with code.function("item", "ptr", "ptr", "ptr", "i64", "i64", "ptr", internal=True) as args:
         program, context, item, n, g, scratch = args
         c, box = code.words(context, CONTEXT), code.words(item, ITEM)
-        record = _table(code, program, box["pass"])
+        record = code.table(program, box["pass"])
         r = code.words(record, PASS)
-        x = code.at(_pointer(code, c["input"]), code.add(code.mul(n, r["x_image"]), code.mul(g, r["x_group"])))
-        w = code.at(_pointer(code, c["weight"]), code.mul(g, r["w_group"]))
-        y = code.at(_pointer(code, c["output"]), code.add(code.mul(n, r["y_image"]), code.mul(g, r["y_group"])))
+        x = code.at(code.pointer(c["input"]), code.add(code.mul(n, r["x_image"]), code.mul(g, r["x_group"])))
+        w = code.at(code.pointer(c["weight"]), code.mul(g, r["w_group"]))
+        y = code.at(code.pointer(c["output"]), code.add(code.mul(n, r["y_image"]), code.mul(g, r["y_group"])))
         y = code.at(y, box["output"])
         planes = code.at(scratch, r["planes"])
         packed = code.test("ne", r["packed"], 0)
         with code.loop(0, r["chunks"]) as c_loop:
-            chunk_record = _table(code, program, r["chunk_table"], c_loop.index, CHUNK)
+            chunk_record = code.table(program, r["chunk_table"], c_loop.index, CHUNK)
             chunk = code.words(chunk_record, CHUNK)
             start = x_chunk = code.at(x, code.mul(chunk["channel"], r["x_channel"]))
             with code.when(packed):
@@ -130,22 +130,22 @@ def emit_tile(code: Code, element: Element) -> None:
     with code.function("tile", *["ptr"] * 8, *["i64"] * 4, internal=True) as args:
         program, context, record, chunk_record, x, w, y, sums, chunk_number, g, block, index = args
         c, r, chunk = code.words(context, CONTEXT), code.words(record, PASS), code.words(chunk_record, CHUNK)
-        tile = code.words(_table(code, program, r["tile_table"], index, TILE), TILE)
-        rows = code.words(_table(code, program, r["block_table"], block, BLOCK), BLOCK)
+        tile = code.words(code.table(program, r["tile_table"], index, TILE), TILE)
+        rows = code.words(code.table(program, r["block_table"], block, BLOCK), BLOCK)
         number = code.add(code.mul(rows["rows"], MAX_VECTORS + 1), tile["vectors"])
-        kernel = code.load("ptr", _pointer(code, c["kernels"]), code.mul(number, 8))
+        kernel = code.load("ptr", code.pointer(c["kernels"]), code.mul(number, 8))
         x = code.at(x, tile["position"])
         w = code.at(w, code.add(chunk["weight"], code.mul(rows["channel"], r["w_row"])))
-        all_steps = _table(code, program, r["steps"])
+        all_steps = code.table(program, r["steps"])
         channel = code.add(code.mul(g, r["outputs"]), rows["channel"])
-        bias = code.at(_pointer(code, c["bias"]), code.mul(channel, c["bias_step"]))
+        bias = code.at(code.pointer(c["bias"]), code.mul(channel, c["bias_step"]))
         y = code.at(y, code.mul(rows["channel"], r["y_channel"]))
         # a tile whose lanes are all outputs that lie one behind another needs no run: the last steps write it
         dense = code.test("eq", tile["dense"], 1)
         direct = code.op(f"and i1 {dense}, {code.test('eq', r['chunks'], 1)}")
         y_tile = code.at(y, tile["output"])
         with code.loop(0, chunk["blocks"]) as b:
-            steps = code.words(_table(code, program, chunk["block_table"], b.index, STEPS), STEPS)
+            steps = code.words(code.table(program, chunk["block_table"], b.index, STEPS), STEPS)
             last = code.op(f"and i1 {direct}, {code.test('eq', code.add(b.index, 1), chunk['blocks'])}")
             into = code.op(f"select i1 {last}, ptr {y_tile}, ptr null")
             arguments = (
@@ -157,7 +157,7 @@ def emit_tile(code: Code, element: Element) -> None:
             )
             code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, arguments)))
         first = code.test("eq", chunk_number, 0)
-        runs = _table(code, program, tile["run_table"])
+        runs = code.table(program, tile["run_table"])
         row_bytes = code.mul(tile["vectors"], element.bytes * element.lanes)
         unit, in_line = (code.test("eq", r[f"y_{name}"], element.bytes) for name in ("channel", "w"))
         across = code.op(f"and i1 {unit}, {code.negated(in_line)}")
@@ -196,21 +196,12 @@ def emit_walk(code: Code, element: Element) -> None:
     emit_tile(code, element)
     emit_item(code, element)
     with code.function("run", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
-        program = _pointer(code, code.load("i64", context, 8 * CONTEXT["program"]))
+        program = code.pointer(code.load("i64", context, 8 * CONTEXT["program"]))
         head = code.words(program, HEAD)
         per_image = code.mul(head["groups"], head["items"])
         with code.loop(begin, end) as unit:
             n, inside = code.divided(unit.index, per_image), code.rest(unit.index, per_image)
             g, i = code.divided(inside, head["items"]), code.rest(inside, head["items"])
-            item = _table(code, program, head["item_table"], i, ITEM)
+            item = code.table(program, head["item_table"], i, ITEM)
             pointers = (program, context, item)
             code.call("@item", *(f"ptr {p}" for p in pointers), f"i64 {n}", f"i64 {g}", f"ptr {scratch}")
-
-
-def _pointer(code: Code, address: str) -> str:
-    return code.op(f"inttoptr i64 {address} to ptr")
-
-
-def _table(code: Code, program: str, word: Value, index: Value = 0, fields: dict[str, int] | None = None) -> str:
-    """The table that begins with that word of the program, or one of its records."""
-    return code.at(program, code.mul(code.add(word, code.mul(index, len(fields or ()))), 8))

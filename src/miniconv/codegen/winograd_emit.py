@@ -10,18 +10,11 @@ from miniconv.codegen.winograd_form import Matrix
 
 __all__ = [
     "context_of",
-    "every_second",
     "flat",
-    "interleaved",
-    "pointer_of",
-    "record_at",
     "row_at",
-    "shuffle",
     "stretch_at",
     "stretch_of",
     "transform",
-    "transposed",
-    "zeros",
 ]
 
 
@@ -47,67 +40,25 @@ def _constant(element: Element, number: float) -> str:
     return f"splat ({element.type} {number:e})"
 
 
-def shuffle(code: Code, element: Element, a: str, b: str, lanes: Sequence[int]) -> str:
-    """The numbered lanes of two vectors, the second one's counted on."""
-    indices = ", ".join(f"i32 {lane}" for lane in lanes)
-    return code.op(f"shufflevector {element.vector} {a}, {element.vector} {b}, <{len(lanes)} x i32> <{indices}>")
-
-
-def interleaved(code: Code, element: Element, a: str, b: str) -> list[str]:
-    """``a[0], b[0], a[1], b[1], ...``: two vectors."""
-    lanes = element.lanes
-    order = [i + lanes * side for i in range(lanes) for side in (0, 1)]
-    return [shuffle(code, element, a, b, order[:lanes]), shuffle(code, element, a, b, order[lanes:])]
-
-
-def every_second(code: Code, element: Element, a: str, b: str) -> list[str]:
-    """The even lanes of ``a`` and ``b``, and the odd ones."""
-    return [shuffle(code, element, a, b, range(first, 2 * element.lanes, 2)) for first in (0, 1)]
-
-
-def transposed(code: Code, element: Element, x: list[str]) -> list[str]:
-    """As many vectors as they have lanes, transposed: each turn interleaves one half with the other."""
-    half = len(x) // 2
-    for _ in range(half.bit_length()):
-        x = [v for i in range(half) for v in interleaved(code, element, x[i], x[i + half])]
-    return x
-
-
-def zeros(code: Code, element: Element, pointer: Value, size: Value) -> None:
-    """Zeros in whole vectors, ``size`` bytes of them."""
-    with code.loop(0, size, element.bytes * element.lanes) as loop:
-        code.store(element.vector, "zeroinitializer", pointer, loop.index, element.bytes)
-
-
 def flat(square: list[list[str]]) -> list[str]:
     """The rows of a square, one behind another."""
     return [vector for row in square for vector in row]
 
 
-def pointer_of(code: Code, address: str) -> str:
-    """An address as a pointer."""
-    return code.op(f"inttoptr i64 {address} to ptr")
-
-
 def context_of(code: Code, context: str) -> tuple[dict[str, str], str]:
     """What the call hands over, and the program."""
     c = code.words(context, CONTEXT)
-    return c, pointer_of(code, c["program"])
-
-
-def record_at(code: Code, head: str, word: Value, index: Value, fields: dict[str, int]) -> str:
-    """A record of the table that begins with that word of the program."""
-    return code.at(head, code.mul(code.add(word, code.mul(index, len(fields))), 8))
+    return c, code.pointer(c["program"])
 
 
 def row_at(code: Code, head: str, h: dict[str, str], index: Value) -> str:
     """The record of a block of outputs: the first one, and how many."""
-    return record_at(code, head, h["row_table"], index, {"output": 0, "rows": 1})
+    return code.table(head, h["row_table"], index, {"output": 0, "rows": 1})
 
 
 def stretch_at(code: Code, head: str, b: dict[str, str], index: Value) -> str:
     """The record of a stretch of lanes: its first vector, and how many."""
-    return record_at(code, head, b["tile_table"], index, {"vector": 0, "vectors": 1})
+    return code.table(head, b["tile_table"], index, {"vector": 0, "vectors": 1})
 
 
 def stretch_of(

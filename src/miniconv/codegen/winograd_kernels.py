@@ -11,16 +11,11 @@ from miniconv.codegen.kernels import CONTEXT, MAX_VECTORS, MICRO_KERNEL, Element
 from miniconv.codegen.moves import emit_copy
 from miniconv.codegen.winograd_emit import (
     context_of,
-    every_second,
     flat,
-    interleaved,
-    pointer_of,
-    record_at,
     row_at,
     stretch_at,
     stretch_of,
     transform,
-    zeros,
 )
 from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, OUT, PART, PLACES, REGION, SEEN, STEPS, Form
 from miniconv.codegen.winograd_turn import emit_place_turned, emit_turn
@@ -47,11 +42,11 @@ def emit_input(code: Code, element: Element) -> None:
             source = code.at(x, code.mul(first.index, h["x_channel"]))
             together = code.clamp(code.sub(channels, first.index), 0, h["turned_in"])
             with code.loop(0, count) as i:
-                region = record_at(code, head, table, i.index, REGION)
+                region = code.table(head, table, i.index, REGION)
                 code.call("@fill", *(f"ptr {p}" for p in (head, region, source, scratch)), f"i64 {together}")
             # channel by channel, region by region: what a row's last vector writes behind the row is written again
             with code.loop(0, together) as c, code.loop(0, count) as i:
-                region = record_at(code, head, table, i.index, REGION)
+                region = code.table(head, table, i.index, REGION)
                 buffer = code.at(scratch, code.mul(c.index, h["buffer"]))
                 v_row = code.mul(code.add(first.index, c.index), h["v_row"])
                 v = code.at(code.at(scratch, h["planes"]), v_row)
@@ -97,7 +92,7 @@ def emit_tiles_in(code: Code, element: Element, form: Form) -> None:
                 pairs = []
                 for first in range(0, SEEN, 2):
                     low, high = (code.load(element.vector, line, (first + k) * size, size) for k in (0, lanes))
-                    pairs += every_second(code, element, low, high)
+                    pairs += element.every_second(code, low, high)
                 seen.append(pairs)
             into = code.at(v, code.mul(lane, size))
             for place, vector in enumerate(flat(transform(code, element, form.b_t, seen))):
@@ -119,7 +114,7 @@ def emit_products(code: Code, element: Element) -> None:
                 values = code.at(values, code.mul(place.index, h["v_plane"]))
                 sums = code.at(sums, code.mul(place.index, h["m_plane"]))
                 number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
-                kernel = code.load("ptr", pointer_of(code, c["kernels"]), code.mul(number, 8))
+                kernel = code.load("ptr", code.pointer(c["kernels"]), code.mul(number, 8))
                 with code.loop(0, channels, STEPS) as k:
                     operands = (
                         code.at(values, code.mul(k.index, h["v_row"])),
@@ -172,7 +167,7 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
                             for value in values:  # zero times a finite number adds nothing
                                 check = element.multiply_add(code, value, "zeroinitializer", check)
                             line = code.at(code.at(lines, code.mul(h["line"], j)), code.mul(lane, OUT))
-                            for k, vector in enumerate(interleaved(code, element, *values)):
+                            for k, vector in enumerate(element.interleaved(code, *values)):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
                 full = code.test("eq", code.rest(number, lanes), 0)
@@ -194,7 +189,7 @@ def emit_place(code: Code, element: Element) -> None:
     with code.function("place", "ptr", "ptr", "ptr", "ptr", internal=True) as (head, block, y, lines):
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
         with code.loop(0, b["regions"]) as i:
-            region = code.words(record_at(code, head, b["region_table"], i.index, REGION), REGION)
+            region = code.words(code.table(head, b["region_table"], i.index, REGION), REGION)
             into = code.at(code.at(y, code.mul(region["image"], h["y_image"])), region["output"])
             dense = code.test("eq", h["y_column"], size)
             with code.loop(0, region["out_rows"]) as row:
@@ -216,20 +211,20 @@ def emit_block(code: Code, element: Element) -> None:
     with code.function("block", "ptr", *["i64"] * 4, "ptr", internal=True) as (context, n, g, b, part, scratch):
         c, head = context_of(code, context)
         h = code.words(head, HEAD)
-        block = record_at(code, head, h["block_table"], b, BLOCK)
+        block = code.table(head, h["block_table"], b, BLOCK)
         fields = code.words(block, BLOCK)
-        blocks = code.words(record_at(code, head, h["part_table"], part, PART), PART)
-        x = code.at(pointer_of(code, c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
-        y = code.at(pointer_of(code, c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
+        blocks = code.words(code.table(head, h["part_table"], part, PART), PART)
+        x = code.at(code.pointer(c["input"]), code.add(code.mul(n, h["x_image"]), code.mul(g, h["x_group"])))
+        y = code.at(code.pointer(c["output"]), code.add(code.mul(n, h["y_image"]), code.mul(g, h["y_group"])))
         output = code.mul(g, h["outputs"])
-        bias = code.at(pointer_of(code, c["bias"]), code.mul(output, c["bias_step"]))
-        u = code.at(pointer_of(code, c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
+        bias = code.at(code.pointer(c["bias"]), code.mul(output, c["bias_step"]))
+        u = code.at(code.pointer(c["shared"]), code.mul(code.mul(g, h["row_blocks"]), h["u_block"]))
         checks = code.at(scratch, h["checks"])
         with code.loop(0, h["turned_in"]) as one:
-            zeros(code, element, code.at(scratch, code.mul(one.index, h["buffer"])), fields["buffer"])
-        zeros(code, element, checks, code.mul(fields["vectors"], lanes * size))
+            element.zeros(code, code.at(scratch, code.mul(one.index, h["buffer"])), fields["buffer"])
+        element.zeros(code, checks, code.mul(fields["vectors"], lanes * size))
         with code.loop(0, h["chunks"]) as chunk_loop:
-            chunk = code.words(record_at(code, head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
+            chunk = code.words(code.table(head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
             x_chunk = code.at(x, code.mul(chunk["channel"], h["x_channel"]))
             u_chunk = code.at(u, code.mul(code.divided(chunk["channel"], lanes), h["u_group"]))
             channels = f"i64 {chunk['channels']}"
@@ -242,9 +237,9 @@ def emit_block(code: Code, element: Element) -> None:
                 code.call("@products", *pointers, channels, f"i64 {chunk_loop.index}", *span)
                 with code.when(last):
                     code.call("@outputs", *(f"ptr {p}" for p in (context, block, bias, y, scratch)), *span)
-        flags = code.at(pointer_of(code, c["shared"]), h["flags"])
+        flags = code.at(code.pointer(c["shared"]), h["flags"])
         with code.loop(0, fields["regions"]) as i:
-            region = code.words(record_at(code, head, fields["region_table"], i.index, REGION), REGION)
+            region = code.words(code.table(head, fields["region_table"], i.index, REGION), REGION)
             lane_end = code.add(region["lane"], code.mul(region["rows"], region["columns"]))
             flag = code.at(flags, code.mul(code.add(n, region["image"]), 8))
             with code.loop(region["lane"], lane_end) as lane:
@@ -286,7 +281,7 @@ def emit_stages(code: Code, element: Element, form: Form) -> None:
             code.store("i64", c[name], other, 8 * index)
         program = code.add(c["program"], code.mul(h["direct"], 8))
         code.store("i64", program, other, 8 * CONTEXT["program"])
-        flags, run = code.at(pointer_of(code, c["shared"]), h["flags"]), pointer_of(code, h["run"])
+        flags, run = code.at(code.pointer(c["shared"]), h["flags"]), code.pointer(h["run"])
         with code.loop(begin, end) as unit:
             flag = code.load("i64", flags, code.mul(code.divided(unit.index, h["units_per_image"]), 8))
             with code.when(code.test("ne", flag, 0)):

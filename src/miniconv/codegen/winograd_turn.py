@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import Element
-from miniconv.codegen.winograd_emit import record_at, transposed
 from miniconv.codegen.winograd_form import BLOCK, HEAD, OUT, REGION
 
 __all__ = ["emit_place_turned", "emit_turn"]
@@ -24,7 +23,7 @@ def emit_turn(code: Code, element: Element) -> None:
             source = code.at(x, code.mul(column, x_column))
             vectors = [code.load(element.vector, source, code.mul(x_column, j), size) for j in range(lanes)]
             target = code.at(into, code.mul(column, size))
-            for k, vector in enumerate(transposed(code, element, vectors)):
+            for k, vector in enumerate(element.transposed(code, vectors)):
                 code.store(element.vector, vector, target, code.mul(step, k), size)
 
 
@@ -44,13 +43,13 @@ def emit_place_turned(code: Code, element: Element) -> None:
             code.at(lines, code.mul(code.op(f"and i64 {code.add(first, k)}, {lanes - 1}"), each)) for k in range(lanes)
         ]
         with code.loop(0, b["regions"]) as i:
-            region = code.words(record_at(code, head, b["region_table"], i.index, REGION), REGION)
+            region = code.words(code.table(head, b["region_table"], i.index, REGION), REGION)
             into = code.at(code.at(y, code.mul(region["image"], h["y_image"])), region["output"])
             with code.loop(0, region["out_rows"]) as row, code.loop(0, region["out_columns"], lanes) as column:
                 tile, line = code.divided(row.index, OUT), code.rest(row.index, OUT)
                 lane = code.add(region["lane"], code.mul(tile, region["columns"]))
                 at = code.add(code.mul(line, h["line"]), code.mul(code.add(code.mul(lane, OUT), column.index), size))
-                vectors = transposed(code, element, [code.load(element.vector, from_, at, size) for from_ in rows])
+                vectors = element.transposed(code, [code.load(element.vector, from_, at, size) for from_ in rows])
                 target = code.at(code.at(into, code.mul(row.index, h["y_row"])), code.mul(column.index, h["y_column"]))
                 left = code.sub(region["out_columns"], column.index)
                 for j, vector in enumerate(vectors):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import Element
-from miniconv.codegen.winograd_emit import context_of, flat, pointer_of, row_at, shuffle, transform, transposed, zeros
+from miniconv.codegen.winograd_emit import context_of, flat, row_at, transform
 from miniconv.codegen.winograd_form import HEAD, KERNEL, Form
 
 __all__ = ["emit_taps", "emit_weights"]
@@ -24,11 +24,11 @@ def emit_taps(code: Code, element: Element) -> None:
                     beyond = max(0, begin + lanes - lanes * taps)  # the weight may end here: begin earlier, and shift
                     row = code.load(element.vector, w, (begin - beyond) * size, size)
                     shift = [min(i + beyond, lanes - 1) for i in range(lanes)]
-                    rows.append(shuffle(code, element, row, "poison", shift) if beyond else row)
-                for tap, vector in zip(range(from_tap, taps), transposed(code, element, rows)):
+                    rows.append(element.shuffled(code, row, "poison", shift) if beyond else row)
+                for tap, vector in zip(range(from_tap, taps), element.transposed(code, rows)):
                     code.store(element.vector, vector, into, tap * lanes * size, size)
         with code.when(code.negated(dense)):
-            zeros(code, element, into, taps * lanes * size)
+            element.zeros(code, into, taps * lanes * size)
             with code.loop(0, count) as c:
                 channel = code.at(w, code.mul(c.index, h["w_channel"]))
                 lane_of = code.at(into, code.mul(c.index, size))
@@ -46,7 +46,7 @@ def emit_weights(code: Code, element: Element, form: Form) -> None:
     with code.function("weights", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
         c, head = context_of(code, context)
         h = code.words(head, HEAD)
-        weight, u = pointer_of(code, c["weight"]), pointer_of(code, c["shared"])
+        weight, u = code.pointer(c["weight"]), code.pointer(c["shared"])
         with code.when(code.test("eq", begin, 0)), code.loop(0, h["images"]) as n:
             code.store("i64", 0, code.at(u, h["flags"]), code.mul(n.index, 8))
         with code.loop(begin, end) as unit:
