@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
 
 from miniconv import ConvProblem, reference
-from miniconv.codegen import engine, jit, model
-from miniconv.codegen.schedule import Layout
+from miniconv.codegen import engine, jit, model, schedule
+from miniconv.codegen.schedule import Layout, panels_pay, passes_of
 from miniconv.codegen.tables import Schedule
 from miniconv.codegen.target import TARGETS
 
@@ -35,7 +36,14 @@ PROBLEMS = [
     "conv2d n1 c3 o40 i15x16 k3x3 p5x2 d5x1",
     "conv3d n1 c3 o4 i9x5x8 k3x2x2 p2x0x1 d2x3x3",
     "conv_transpose3d n2 c2 o2 i3x4x5 k2x3x2 s2x1x2 p0x1x1",
+    "conv2d n3 c300 o90 i5x3 k1x1 bias",
+    "conv2d n2 c18 o130 i7x4 k3x3 p1x1 bias",
+    "conv2d n1 c7 o33 i41x70 k1x1",
+    "conv_transpose2d n2 c9 o300 i5x6 k3x2 s2x1 p1x1",
+    "conv2d n2 c3 o4 i44x52 k3x3 p20x25 d20x25 bias",
 ]
+PANELLED = PROBLEMS[20:24]
+ZONED = PROBLEMS[24]
 SMALL = PROBLEMS[:2] + PROBLEMS[6:9] + PROBLEMS[11:14]
 # the host, and those that it can stand in for where it has their instructions
 HOSTS = ["avx2", "x86-64"] if jit.host().triple.startswith("x86_64") else []
@@ -123,6 +131,40 @@ def test_the_model_computes_the_definition(text, name, l2_bytes):
         schedule = Schedule.of(problem, laid_out(x, weight, y), target(name, l2_bytes), 8, threads)
         model.run(schedule, five(x), five(weight), bias, five(y))
         np.testing.assert_array_equal(y, expected, err_msg=layout)
+
+
+def test_panels_and_zones_are_among_the_problems():
+    for problem in map(ConvProblem.parse, PANELLED):
+        assert any(panels_pay(axes, problem.out_channels, 4) for axes in passes_of(problem)), problem
+    assert len(passes_of(ConvProblem.parse(ZONED))) == 9
+
+
+@pytest.fixture
+def panels_everywhere(monkeypatch):
+    monkeypatch.setattr(schedule, "panels_pay", lambda axes, *_: all(axis.taps for axis in axes))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["host", *HOSTS[-1:]])
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_panels_compute_the_definition(text, name, dtype, panels_everywhere):
+    problem = ConvProblem.parse(f"{text} {dtype}")
+    for l2_bytes, layout in product([1 << 20, 8192], LAYOUTS):
+        x, weight, bias, expected = operands(text, dtype, layout)
+        y = run(problem, target(name, l2_bytes), 2, x, weight, bias, empty(expected.shape, layout, dtype))
+        np.testing.assert_array_equal(y, expected, err_msg=f"{layout}, {l2_bytes}")
+
+
+@pytest.mark.parametrize("name", ["avx512", "x86-64", "neon"])
+@pytest.mark.parametrize("text", SMALL)
+def test_the_model_computes_the_definition_from_panels(text, name, panels_everywhere):
+    problem = ConvProblem.parse(f"{text} float64")
+    for l2_bytes, layout in product([1 << 20, 8192], LAYOUTS):
+        x, weight, bias, expected = operands(text, "float64", layout)
+        y = empty(expected.shape, layout, "float64")
+        plan = Schedule.of(problem, laid_out(x, weight, y), target(name, l2_bytes), 8)
+        model.run(plan, five(x), five(weight), bias, five(y))
+        np.testing.assert_array_equal(y, expected, err_msg=f"{layout}, {l2_bytes}")
 
 
 # images that share vectors; pixels of a whole image behind one another; input that is read in place

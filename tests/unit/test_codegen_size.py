@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, 
 import codegen_paths as paths
 
 from miniconv.codegen import jit
-from miniconv.codegen.kernels import MAX_ROWS, MAX_VECTORS
+from miniconv.codegen.records import MAX_ROWS, MAX_VECTORS
 from miniconv.problem import ConvProblem
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and counts on memory that exists when touched")
@@ -83,7 +83,7 @@ def run_random_shapes(path: str, dtype: str, count: int) -> list[int]:
     host = jit.host()
     for rows in range(1, MAX_ROWS + 1):  # every micro-kernel that there can be
         for vectors in range(1, min(MAX_VECTORS, (host.registers - 1) // (rows + 1)) + 1):
-            jit.library(dtype, host).kernel_table(frozenset({(rows, vectors)}))
+            jit.library(dtype, host).kernel_table(frozenset({(False, rows, vectors), (True, rows, vectors)}))
     source = (p for p in paths.problems(rng, dtype, 50_000) if paths.PATHS[path].refuses(p) is None)
     for index, problem in zip(range(count), source):
         paths.convolved(path, problem, *paths.operands(problem, rng), host)

@@ -24,15 +24,8 @@ import codegen_paths as paths
 from miniconv import reference
 from miniconv.codegen import jit
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import (
-    MAX_ROWS,
-    MAX_VECTORS,
-    UNROLLED,
-    Element,
-    emit_micro_kernel,
-    emit_walk,
-    micro_kernel_name,
-)
+from miniconv.codegen.kernels import UNROLLED, Element, emit_micro_kernel, emit_walk, micro_kernel_name
+from miniconv.codegen.records import MAX_ROWS, MAX_VECTORS
 from miniconv.codegen.schedule import choose_tile, split
 from miniconv.codegen.target import TARGETS, Target
 from miniconv.problem import ConvProblem
@@ -51,6 +44,8 @@ FUSED = {"skylake-avx512": r"\bvfmadd", "haswell": r"\bvfmadd", "neoverse-n1": r
 # Tiles of a single vector are for tiny images. There LLVM loads some weights of haswell's too early: this many accesses
 # to the stack has the loop of the worst, 14 rows.
 SPILLS_OF_ONE_VECTOR = {"skylake-avx512": 0, "haswell": 12, "neoverse-n1": 0, "apple-m1": 0}
+# Without a table of steps LLVM begins the loads of one processor's step so early that two sums leave the registers.
+SPILLS_OF_PANELS = {"skylake-avx512": 0, "haswell": 0, "neoverse-n1": 5, "apple-m1": 0}
 
 
 def tiles(target: Target, itemsize: int) -> set[tuple[int, int]]:
@@ -84,15 +79,17 @@ def test_objects_are_made_for_machines_that_are_not_here(name: str, dtype: str) 
     code = Code()
     emit_walk(code, element)
     tile = choose_tile(64, 3136, target, element.bytes)
-    emit_micro_kernel(code, element, *tile)
+    for panel in (False, True):
+        emit_micro_kernel(code, element, panel, *tile)
     made = jit.object_code(code, target)
     assert made.startswith(magic)
-    assert micro_kernel_name(*tile).encode() in made
+    assert all(micro_kernel_name(panel, *tile).encode() in made for panel in (False, True))
 
 
+@pytest.mark.parametrize("panel", [False, True])
 @pytest.mark.parametrize("dtype", paths.DTYPES)
 @pytest.mark.parametrize("name", FUSED)
-def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtype: str) -> None:
+def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtype: str, panel: bool) -> None:
     target = ELSEWHERE[name][0]
     element = Element.of(dtype, target)
     every = sorted(tiles(target, element.bytes))
@@ -100,13 +97,14 @@ def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtyp
     assert max(vectors for _, vectors in every) <= MAX_VECTORS
     for rows, vectors in every:
         code = Code()
-        emit_micro_kernel(code, element, rows, vectors)
+        emit_micro_kernel(code, element, panel, rows, vectors)
         found = list(loops(jit.assembly(code, target)))
         fused = [sum(bool(re.match(FUSED[name], line)) for line in body) for body in found]
-        assert fused == [UNROLLED * rows * vectors, rows * vectors], (rows, vectors)
+        assert fused == ([] if panel else [UNROLLED * rows * vectors]) + [rows * vectors], (rows, vectors)
         stack = [line for body in found for line in body if re.search(r"\[sp|\(%rsp", line)]
         sums = [line for line in stack if re.search(r"\b[qdsv]\d|[xyz]mm", line)]
-        assert len(sums) <= (SPILLS_OF_ONE_VECTOR[name] if vectors == 1 else 0), (rows, vectors, sums)
+        allowed = SPILLS_OF_PANELS[name] if panel else SPILLS_OF_ONE_VECTOR[name] if vectors == 1 else 0
+        assert len(sums) <= allowed, (rows, vectors, sums)
 
 
 @pytest.mark.parametrize("path", paths.PATHS)

@@ -234,6 +234,7 @@ def test_refuses(text: str, reason: str) -> None:
     [
         ("conv2d n1 c64 o64 i56x56 k3x3 p1x1", True),
         ("conv2d n1 c256 o256 i65x65 k3x3 p12x12 d12x12", True),
+        ("conv2d n1 c256 o256 i8x8 k3x3 p1x1", True),  # slower alone, faster in a batch: the mean decides
         ("conv2d n1 c512 o512 i7x7 k3x3 p1x1", False),  # one vector of tiles for 262144 transformed weights
         ("conv2d n1 c3 o64 i224x224 k3x3 p1x1", False),  # three channels to share an output's transform
         ("conv2d n1 c256 o256 i65x65 k3x3 p24x24 d24x24", False),  # half of each tile is no output

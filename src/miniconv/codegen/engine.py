@@ -101,7 +101,7 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int, i
         lines=(
             f"tile {tile.rows} channels x {tile.vectors} vectors of {schedule.lanes}",
             f"input {'packed' if schedule.packed else 'read in place'}, boxes of {' x '.join(map(str, box.size))} "
-            f"positions, {box.channels} channels at a time",
+            f"positions, {box.sums.channels} channels at a time{', copied to panels' * box.sums.panelled}",
         ),
     )
 

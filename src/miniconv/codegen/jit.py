@@ -12,7 +12,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import MAX_ROWS, MAX_VECTORS, Element, emit_micro_kernel, emit_walk, micro_kernel_name
+from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micro_kernel_name
+from miniconv.codegen.records import KERNELS
 from miniconv.codegen.target import TARGETS, Target
 
 __all__ = ["Library", "assembly", "compile_code", "host", "library", "object_code"]
@@ -99,22 +100,22 @@ class Library:
     def __init__(self, dtype: str, target: Target) -> None:
         self.element = Element.of(dtype, target)
         self.target = target
-        self._kernels = np.zeros((MAX_ROWS + 1, MAX_VECTORS + 1), np.int64)
+        self._kernels = np.zeros(KERNELS, np.int64)
         code = Code()
         emit_walk(code, self.element)
         self.run_address = compile_code(code, self.target).get_function_address("run")
 
-    def kernel_table(self, kernels: frozenset[tuple[int, int]]) -> int:
+    def kernel_table(self, kernels: frozenset[tuple[bool, int, int]]) -> int:
         """The address of the table of micro-kernels, with these in it."""
         with _LOCK:
-            missing = [key for key in sorted(kernels) if not self._kernels[key]]
+            missing = [key for key in sorted(kernels) if not self._kernels[tuple(map(int, key))]]
             if missing:
                 code = Code()
-                for rows, vectors in missing:
-                    emit_micro_kernel(code, self.element, rows, vectors)
+                for key in missing:
+                    emit_micro_kernel(code, self.element, *key)
                 engine = compile_code(code, self.target)
                 for key in missing:
-                    self._kernels[key] = engine.get_function_address(micro_kernel_name(*key))
+                    self._kernels[tuple(map(int, key))] = engine.get_function_address(micro_kernel_name(*key))
         return int(self._kernels.ctypes.data)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from miniconv.codegen.element import Element
 from miniconv.codegen.emit import Code, Value
-from miniconv.codegen.moves import emit_copy, emit_copy_across, emit_pack, emit_store, emit_store_across
-from miniconv.codegen.tables import BLOCK, CHUNK, HEAD, ITEM, PASS, RUN, STEPS, TILE
+from miniconv.codegen.moves import emit_copy, emit_copy_across, emit_pack, emit_panel, emit_store, emit_store_across
+from miniconv.codegen.records import BLOCK, CHUNK, HEAD, ITEM, MAX_VECTORS, PASS, RUN, STEPS, TILE
 
-__all__ = ["CONTEXT", "MAX_ROWS", "MAX_VECTORS", "Element", "emit_micro_kernel", "emit_walk", "micro_kernel_name"]
+__all__ = ["CONTEXT", "Element", "emit_micro_kernel", "emit_walk", "micro_kernel_name"]
 
 # What a call hands over: addresses and sizes, 64 bits each.
 CONTEXT = {
@@ -20,36 +20,41 @@ CONTEXT = {
     for index, name in enumerate(("program", "input", "weight", "bias", "bias_step", "output", "kernels", "shared"))
 }
 # The arguments of a micro-kernel: input, weight, sums, steps, how many, bytes from a row's weight to the next one's,
-# whether sums are continued, output, bytes from a row to the next, bias, bytes to the next.
+# whether sums are continued, output, bytes from a row to the next, bias, bytes to the next. Steps are a table, or where
+# there is none, the bytes from a step's input to the next one's; then a step's weights lie behind the last one's.
 MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
-# The table of micro-kernels has MAX_VECTORS + 1 addresses for each number of rows.
-MAX_ROWS, MAX_VECTORS = 30, 6
 
 
-def micro_kernel_name(rows: int, vectors: int) -> str:
+def micro_kernel_name(panel: bool, rows: int, vectors: int) -> str:
     """The name of a micro-kernel in its module."""
-    return f"micro_kernel_{rows}x{vectors}"
+    return f"micro_kernel_{rows}x{vectors}{'_panel' * panel}"
 
 
-def emit_micro_kernel(code: Code, element: Element, rows: int, vectors: int) -> None:
+def emit_micro_kernel(code: Code, element: Element, panel: bool, rows: int, vectors: int) -> None:
     """The sums of a tile over some steps, in registers from the first to the last.
 
     A step loads one vector after another of the input, one weight for each row, and does rows * vectors multiply-adds.
     The sums go to the tile in memory, to be continued, or if ``y`` is not null, with the bias, to where they belong.
     """
     vector, size = element.vector, element.bytes * element.lanes
-    with code.function(micro_kernel_name(rows, vectors), *MICRO_KERNEL) as arguments:
+    with code.function(micro_kernel_name(panel, rows, vectors), *MICRO_KERNEL) as arguments:
         x, w, sums, steps, count, w_row, more, y, y_row, bias, bias_step = arguments
         odd = {m: code.mul(w_row, m) for m in range(1, rows, 2)}
         sums_now: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * (rows * vectors)
         whole = code.op(f"and i64 {count}, {-UNROLLED}")
-        for begin, end, together in ((0, whole, UNROLLED), (whole, count, 1)):
-            with code.loop(code.mul(begin, 16), code.mul(end, 16), 16 * together, sums_now) as loop:
+        parts: list[tuple[Value, Value, int]] = [(0, whole, UNROLLED), (whole, count, 1)]
+        each = 1 if panel else 16  # a step of the loop: a number, or bytes of the table
+        for begin, end, together in [(0, count, 1)] if panel else parts:
+            with code.loop(code.mul(begin, each), code.mul(end, each), each * together, sums_now) as loop:
                 for turn in range(together):
-                    step = code.at(steps, code.add(loop.index, 16 * turn))
-                    x_now = code.at(x, code.load("i64", step))
-                    w_now = code.at(w, code.load("i64", step, 8))
+                    if panel:
+                        x_now = code.at(x, code.mul(loop.index, vectors * size))
+                        w_now = code.at(w, code.mul(loop.index, element.bytes))
+                    else:
+                        step = code.at(steps, code.add(loop.index, each * turn))
+                        x_now = code.at(x, code.load("i64", step))
+                        w_now = code.at(w, code.load("i64", step, 8))
                     values = [code.load(vector, x_now, v * size, element.bytes) for v in range(vectors)]
                     for m in range(rows):
                         at = _row_distance(code, odd, m)
@@ -113,49 +118,73 @@ def emit_item(code: Code, element: Element) -> None:
                 start = code.at(start, code.mul(box[axis], r[f"x_{axis}"]))
             source = code.op(f"select i1 {packed}, ptr {planes}, ptr {start}")
             blocks = code.sub(box["end_block"], box["first_block"])
+            # the inner loop, in tile, is over all blocks for a tile; or blocks are outside, and it has only one
             outside = code.test("ne", r["channels_outside"], 0)
-            inner = code.op(f"select i1 {outside}, i64 {r['tiles']}, i64 {blocks}")
-            with code.loop(0, code.mul(blocks, r["tiles"])) as turn:
-                one, other = code.divided(turn.index, inner), code.rest(turn.index, inner)
-                later = code.op(f"select i1 {outside}, i64 {one}, i64 {other}")
-                index = code.op(f"select i1 {outside}, i64 {other}, i64 {one}")
-                block = code.add(later, box["first_block"])
-                numbers = (c_loop.index, g, block, index)
-                pointers = (program, context, record, chunk_record, source, w, y, scratch)
+            turns = code.op(f"select i1 {outside}, i64 {blocks}, i64 1")
+            each = code.op(f"select i1 {outside}, i64 1, i64 {blocks}")
+            panelled = code.test("ne", r["panelled"], 0)
+            with code.loop(0, turns) as turn, code.loop(0, r["tiles"]) as t:
+                first = code.add(turn.index, box["first_block"])
+                tile = code.table(program, r["tile_table"], t.index, TILE)
+                panel = code.at(code.at(scratch, r["panels"]), code.mul(t.index, r["panel"]))
+                with code.when(code.op(f"and i1 {panelled}, {code.test('eq', turn.index, 0)}")):
+                    code.call("@panel", *(f"ptr {p}" for p in (program, record, chunk_record, tile, source, panel)))
+                from_ = code.op(f"select i1 {panelled}, ptr {panel}, ptr {source}")
+                numbers = (c_loop.index, g, first, code.add(first, each))
+                pointers = (program, context, record, chunk_record, tile, from_, w, y, scratch)
                 code.call("@tile", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))
 
 
 def emit_tile(code: Code, element: Element) -> None:
-    """One register tile: all the chunk's steps, block after block of them, and then the runs."""
-    with code.function("tile", *["ptr"] * 8, *["i64"] * 4, internal=True) as args:
-        program, context, record, chunk_record, x, w, y, sums, chunk_number, g, block, index = args
+    """One tile of positions, for some blocks of channels: all the chunk's steps, block after block of them."""
+    with code.function("tile", *["ptr"] * 9, *["i64"] * 4, internal=True) as args:
+        program, context, record, chunk_record, tile_record, x, w, y, sums, chunk_number, g, first_block, end = args
         c, r, chunk = code.words(context, CONTEXT), code.words(record, PASS), code.words(chunk_record, CHUNK)
-        tile = code.words(code.table(program, r["tile_table"], index, TILE), TILE)
-        rows = code.words(code.table(program, r["block_table"], block, BLOCK), BLOCK)
-        number = code.add(code.mul(rows["rows"], MAX_VECTORS + 1), tile["vectors"])
-        kernel = code.load("ptr", code.pointer(c["kernels"]), code.mul(number, 8))
-        x = code.at(x, tile["position"])
-        w = code.at(w, code.add(chunk["weight"], code.mul(rows["channel"], r["w_row"])))
-        all_steps = code.table(program, r["steps"])
-        channel = code.add(code.mul(g, r["outputs"]), rows["channel"])
-        bias = code.at(code.pointer(c["bias"]), code.mul(channel, c["bias_step"]))
-        y = code.at(y, code.mul(rows["channel"], r["y_channel"]))
+        tile = code.words(tile_record, TILE)
+        kernels = code.at(code.pointer(c["kernels"]), code.mul(tile["kernel"], 8))
+        x, w = code.at(x, tile["position"]), code.at(w, chunk["weight"])
+        all_steps = code.table(program, tile["steps"])
+        all_blocks = code.table(program, r["block_table"])
+        step_blocks = code.table(program, chunk["block_table"])
+        bias = code.at(code.pointer(c["bias"]), code.mul(code.mul(g, r["outputs"]), c["bias_step"]))
+        panelled = code.test("ne", r["panelled"], 0)
+        row_bytes = code.mul(tile["vectors"], element.bytes * element.lanes)
         # a tile whose lanes are all outputs that lie one behind another needs no run: the last steps write it
-        dense = code.test("eq", tile["dense"], 1)
-        direct = code.op(f"and i1 {dense}, {code.test('eq', r['chunks'], 1)}")
-        y_tile = code.at(y, tile["output"])
-        with code.loop(0, chunk["blocks"]) as b:
-            steps = code.words(code.table(program, chunk["block_table"], b.index, STEPS), STEPS)
-            last = code.op(f"and i1 {direct}, {code.test('eq', code.add(b.index, 1), chunk['blocks'])}")
-            into = code.op(f"select i1 {last}, ptr {y_tile}, ptr null")
-            arguments = (
-                code.at(x, steps["input"]),
-                code.at(w, steps["weight"]),
-                sums,
-                code.at(all_steps, code.mul(steps["first"], 16)),
-                *(steps["count"], r["w_row"], b.index, into, r["y_channel"], bias, c["bias_step"]),
-            )
-            code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, arguments)))
+        direct = code.op(f"and i1 {code.test('eq', tile['dense'], 1)}, {code.test('eq', r['chunks'], 1)}")
+        last_steps = code.sub(chunk["blocks"], 1)
+        y_direct = code.at(y, tile["output"])
+        with code.loop(first_block, end) as block:
+            rows = code.words(code.at(all_blocks, code.mul(block.index, 8 * len(BLOCK))), BLOCK)
+            kernel = code.load("ptr", kernels, code.mul(rows["rows"], 8 * (MAX_VECTORS + 1)))
+            w_block = code.at(w, code.mul(rows["channel"], r["w_row"]))
+            y_row = code.mul(rows["channel"], r["y_channel"])
+            y_tile = code.at(y_direct, y_row)
+            biases = code.at(bias, code.mul(rows["channel"], c["bias_step"]))
+            with code.loop(0, chunk["blocks"]) as b:
+                steps = code.words(code.at(step_blocks, code.mul(b.index, 8 * len(STEPS))), STEPS)
+                last = code.op(f"and i1 {direct}, {code.test('eq', b.index, last_steps)}")
+                into = code.op(f"select i1 {last}, ptr {y_tile}, ptr null")
+                row = code.mul(steps["panel"], row_bytes)
+                distance = code.op(f"select i1 {panelled}, i64 {row}, i64 {steps['input']}")
+                arguments = (
+                    code.at(x, distance),
+                    code.at(w_block, steps["weight"]),
+                    sums,
+                    code.at(all_steps, code.mul(steps["first"], 16)),
+                    *(steps["count"], r["w_row"], b.index, into, r["y_channel"], biases, c["bias_step"]),
+                )
+                code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, arguments)))
+            with code.when(code.negated(direct)):
+                pointers = (program, context, record, tile_record, sums, code.at(y, y_row), biases)
+                numbers = (rows["rows"], chunk_number)
+                code.call("@runs", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))
+
+
+def emit_runs(code: Code, element: Element) -> None:
+    """The sums of a tile to where they belong, run after run."""
+    with code.function("runs", *["ptr"] * 7, *["i64"] * 2, internal=True) as args:
+        program, context, record, tile_record, sums, y, bias, rows, chunk_number = args
+        c, r, tile = code.words(context, CONTEXT), code.words(record, PASS), code.words(tile_record, TILE)
         first = code.test("eq", chunk_number, 0)
         runs = code.table(program, tile["run_table"])
         row_bytes = code.mul(tile["vectors"], element.bytes * element.lanes)
@@ -167,10 +196,9 @@ def emit_tile(code: Code, element: Element) -> None:
             numbers = f"i64 {run['count']}", f"i64 {r['y_w']}", f"ptr {bias}", f"i64 {c['bias_step']}"
             for condition, name in ((first, "first"), (code.negated(first), "more")):
                 with code.when(condition):
-                    lines = f"ptr {from_}", f"i64 {row_bytes}", f"i64 {rows['rows']}", f"ptr {into}"
+                    lines = f"ptr {from_}", f"i64 {row_bytes}", f"i64 {rows}", f"ptr {into}"
                     code.call(f"@across_{name}", *lines, *numbers)
-        done = code.op(f"or i1 {direct}, {across}")
-        rows_left = code.op(f"select i1 {done}, i64 0, i64 {rows['rows']}")
+        rows_left = code.op(f"select i1 {across}, i64 0, i64 {rows}")
         with code.loop(0, rows_left) as m:
             row_sums = code.at(sums, code.mul(m.index, row_bytes))
             row_y = code.at(y, code.mul(m.index, r["y_channel"]))
@@ -193,6 +221,8 @@ def emit_walk(code: Code, element: Element) -> None:
         emit_store(code, element, first)
         emit_store_across(code, element, first)
     emit_pack(code, element)
+    emit_panel(code, element)
+    emit_runs(code, element)
     emit_tile(code, element)
     emit_item(code, element)
     with code.function("run", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):

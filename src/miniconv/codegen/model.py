@@ -12,7 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from miniconv.codegen.tables import CHUNK, HEAD, ITEM, PASS, STEPS, TILE, Schedule
+from miniconv.codegen.records import CHUNK, HEAD, ITEM, KERNELS, PASS, RUN, SOURCE, STEPS, TILE
+from miniconv.codegen.tables import Schedule
 
 __all__ = ["run"]
 
@@ -57,6 +58,7 @@ class _Item:
         self.item, self.record = item, _record(schedule.program, item["pass"], PASS)
         record = self.record
         self.scratch = scratch[record["planes"] // self.itemsize :]  # a tile's sums, before them, are arrays here
+        self.panels = scratch[record["panels"] // self.itemsize :]
         self.input = _memory(input)[(n * record["x_image"] + g * record["x_group"]) // self.itemsize :]
         self.weight = _memory(weight)[g * record["w_group"] // self.itemsize :]
         self.bias = None if bias is None else bias[g * record["outputs"] :]
@@ -64,18 +66,35 @@ class _Item:
         self.output = _memory(output)[at // self.itemsize :]
 
     def run(self) -> None:
-        """Chunk after chunk of channels; in each, every tile of every block of output channels."""
-        record = self.record
+        """Chunk after chunk of channels; in each, all blocks for every tile, or every tile for each block."""
+        record, first, end = self.record, self.item["first_block"], self.item["end_block"]
+        tiles = range(record["tile_table"], record["tile_table"] + record["tiles"] * len(TILE), len(TILE))
+        turns = [(b, b + 1) for b in range(first, end)] if record["channels_outside"] else [(first, end)]
         for c in range(record["chunks"]):
             chunk = _record(self.program, record["chunk_table"] + c * len(CHUNK), CHUNK)
             x = self.pack(chunk) if record["packed"] else self.in_place(chunk)
-            blocks = range(self.item["first_block"], self.item["end_block"])
-            if record["channels_outside"]:
-                order = ((block, tile) for block in blocks for tile in range(record["tiles"]))
-            else:
-                order = ((block, tile) for tile in range(record["tiles"]) for block in blocks)
-            for block, tile in order:
-                self.tile(x, chunk, c == 0, block, tile)
+            for turn, (begin, stop) in enumerate(turns):
+                for number, at in enumerate(tiles):
+                    tile, from_ = _record(self.program, at, TILE), x
+                    if record["panelled"]:
+                        from_ = self.panels[number * record["panel"] // self.itemsize :]
+                        if turn == 0:
+                            self.panel(x, from_, chunk, tile)
+                    for block in range(begin, stop):
+                        self.tile(from_, chunk, c == 0, block, tile)
+
+    def panel(self, x: Values, into: Values, chunk: Record, tile: Record) -> None:
+        """Copy what a tile reads in a chunk's steps, a row for each step."""
+        width = tile["vectors"] * self.lanes
+        for b in range(chunk["blocks"]):
+            steps = _record(self.program, chunk["block_table"] + b * len(STEPS), STEPS)
+            for s in range(steps["first"], steps["first"] + steps["count"]):
+                at = steps["input"] + int(self.program[self.record["steps"] + 2 * s])
+                row = into[(steps["panel"] + s) * width :]
+                for i in range(tile["sources"]):
+                    source = _record(self.program, tile["source_table"] + i * len(SOURCE), SOURCE)
+                    piece = x[(at + source["input"]) // self.itemsize :][: self.lanes]
+                    row[source["lane"] // self.itemsize :][: len(piece)] = piece
 
     def in_place(self, chunk: Record) -> Values:
         """The caller's own memory, from the first cell that the box reads."""
@@ -111,27 +130,27 @@ class _Item:
                     into[j] = self.input[offset // self.itemsize]
                 w += record["step_w"]
 
-    def tile(self, x: Values, chunk: Record, first: bool, block: int, index: int) -> None:
-        """One register tile: all the chunk's steps, block after block of them, and then the runs."""
-        tile = _record(self.program, self.record["tile_table"] + index * len(TILE), TILE)
+    def tile(self, x: Values, chunk: Record, first: bool, block: int, tile: Record) -> None:
+        """One tile of positions and one block of channels: all the chunk's steps, block after block of them."""
         channel, rows = self.program[self.record["block_table"] + 2 * block :][:2].tolist()
         sums = np.zeros((rows, tile["vectors"] * self.lanes), self.scratch.dtype)
         for b in range(chunk["blocks"]):
             steps = _record(self.program, chunk["block_table"] + b * len(STEPS), STEPS)
             at = chunk["weight"] + steps["weight"] + channel * self.record["w_row"]
+            row_bytes = tile["vectors"] * self.lanes * self.itemsize
+            distance = steps["panel"] * row_bytes if self.record["panelled"] else tile["position"] + steps["input"]
             sums += self.micro_kernel(
-                x[(tile["position"] + steps["input"]) // self.itemsize :],
-                self.weight[at // self.itemsize :],
-                steps,
-                sums.shape,
+                x[distance // self.itemsize :], self.weight[at // self.itemsize :], tile, steps, sums.shape
             )
         self.store(sums, tile, channel, first)
 
-    def micro_kernel(self, x: Values, w: Values, steps: Record, shape: tuple[int, ...]) -> Values:
+    def micro_kernel(self, x: Values, w: Values, tile: Record, steps: Record, shape: tuple[int, ...]) -> Values:
         """A tile's sums over some steps: in each, a weight a row times a stretch of ``x``."""
         sums = np.zeros(shape, x.dtype)
-        for s in range(steps["count"]):
-            at, w_at = self.program[self.record["steps"] + 2 * (steps["first"] + s) :][:2].tolist()
+        for s in range(steps["first"], steps["first"] + steps["count"]):
+            at, w_at = self.program[tile["steps"] + 2 * s :][:2].tolist()
+            if tile["kernel"] >= KERNELS[1] * KERNELS[2]:  # without the table it must come to the same
+                assert (at, w_at) == (s * shape[1] * self.itemsize, s * self.itemsize)
             stretch = np.zeros(shape[1], x.dtype)  # lanes behind the end of memory are nobody's output
             read = x[at // self.itemsize :][: shape[1]]
             stretch[: len(read)] = read
@@ -143,7 +162,7 @@ class _Item:
         """Write the lanes that are outputs: plus bias, or plus what earlier chunks left there."""
         for m, row in enumerate(sums):
             for run in range(tile["runs"]):
-                lane, length, at = self.program[tile["run_table"] + 3 * run :][:3].tolist()
+                lane, length, at = self.program[tile["run_table"] + len(RUN) * run :][: len(RUN)].tolist()
                 at = (at + (channel + m) * self.record["y_channel"]) // self.itemsize
                 step = self.record["y_w"] // self.itemsize
                 into = self.output[at : at + (length - 1) * step + 1 : step]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from miniconv.codegen.element import Element
 from miniconv.codegen.emit import Code, Value
-from miniconv.codegen.tables import ITEM, PASS
+from miniconv.codegen.records import CHUNK, ITEM, MAX_VECTORS, PASS, SOURCE, STEPS, TILE
 
-__all__ = ["emit_copy", "emit_copy_across", "emit_pack", "emit_store", "emit_store_across"]
+__all__ = ["emit_copy", "emit_copy_across", "emit_pack", "emit_panel", "emit_store", "emit_store_across"]
 
 
 def emit_store(code: Code, element: Element, first: bool) -> None:
@@ -179,3 +179,38 @@ def emit_pack(code: Code, element: Element) -> None:
                 zeros(into, end, r["pitch"])
             rows = code.mul(r["slice"], r["rows_d"])
             zeros(code.at(plane, rows), 0, r["overlap"])
+
+
+def emit_panel(code: Code, element: Element) -> None:
+    """Copy what a tile reads in a chunk's steps to consecutive memory: a row of vectors a step."""
+    size = element.bytes * element.lanes
+    with code.function("panel", *["ptr"] * 6, internal=True) as args:
+        program, record, chunk_record, tile_record, x, panel = args
+        r, chunk, tile = code.words(record, PASS), code.words(chunk_record, CHUNK), code.words(tile_record, TILE)
+        row_bytes = code.mul(tile["vectors"], size)
+        all_steps = code.table(program, r["steps"])
+        sources = code.table(program, tile["source_table"])
+        with code.loop(0, chunk["blocks"]) as b:
+            steps = code.words(code.table(program, chunk["block_table"], b.index, STEPS), STEPS)
+            x_block = code.at(x, steps["input"])
+            begin, end = steps["first"], code.add(steps["first"], steps["count"])
+            into = code.at(panel, code.mul(steps["panel"], row_bytes))
+            for vectors in range(1, MAX_VECTORS + 1):  # one piece of memory, as long as the tile
+                whole = code.test("eq", tile["whole"], vectors)
+                with code.when(whole):
+                    first = code.words(sources, SOURCE)
+                    from_ = code.at(x_block, first["input"])
+                    with code.loop(begin, end) as s:
+                        x_now = code.at(from_, code.load("i64", all_steps, code.mul(s.index, 16)))
+                        row = code.at(into, code.mul(s.index, vectors * size))
+                        values = [code.load(element.vector, x_now, v * size, element.bytes) for v in range(vectors)]
+                        for v, value in enumerate(values):
+                            code.store(element.vector, value, row, v * size, element.bytes)
+            pieces = code.op(f"select i1 {code.test('eq', tile['whole'], 0)}, i64 {tile['sources']}, i64 0")
+            with code.when(code.test("ne", pieces, 0)), code.loop(begin, end) as s:
+                x_now = code.at(x_block, code.load("i64", all_steps, code.mul(s.index, 16)))
+                row = code.at(into, code.mul(s.index, row_bytes))
+                with code.loop(0, code.mul(pieces, 8 * len(SOURCE)), 8 * len(SOURCE)) as i:
+                    source = code.words(code.at(sources, i.index), SOURCE)
+                    value = code.load(element.vector, code.at(x_now, source["input"]), 0, element.bytes)
+                    code.store(element.vector, value, row, source["lane"], element.bytes)

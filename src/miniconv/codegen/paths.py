@@ -16,7 +16,7 @@ from miniconv.codegen.engine import Work
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
 from miniconv.codegen.winograd import winograd, winograd_refusal
-from miniconv.codegen.winograd_cost import winograd_gain, worth_it
+from miniconv.codegen.winograd_cost import MANY, winograd_gain, worth_it
 from miniconv.problem import ConvProblem
 
 __all__ = ["PATHS", "Path", "choose"]
@@ -44,7 +44,8 @@ def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | 
     del layout, target
     reason = winograd_refusal(problem)
     if reason is None and not worth_it(problem):
-        return f"it would be {winograd_gain(problem):.2f} times as fast as the direct path, by count"
+        alone, many = winograd_gain(problem), winograd_gain(problem, MANY)
+        return f"by count it is {alone:.2f} times as fast as the direct path for one image, {many:.2f} for one of many"
     return reason
 
 

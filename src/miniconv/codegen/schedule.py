@@ -8,9 +8,10 @@ nothing. It is made in four steps, each a function below:
    (out_step 1, in_step its stride); a transposed one is a pass for each phase of its stride (in_step 1, out_step its
    stride), which never multiplies by the zeros that a definition would insert. Rows of a dilated convolution that lie
    one dilation apart are a segment of their own: they share input, and their neighbours none.
-2. ``choose_box``: how many output positions share a piece of input that stays in the cache, and how many channels.
+2. ``choose_sums``: how many channels at a time, and whether the input is copied to panels. ``choose_box``: how many
+   output positions share a piece of input that stays in the cache.
 3. ``choose_tile``: how many output channels (MR) by how many vectors of positions (NV) are kept in registers.
-4. ``tables.Schedule``: all of it as integers.
+4. ```tables.Schedule``: all of it as integers.
 
 The input of a box is *packed*: copied to scratch memory, zero padding included, one plane for each channel and each
 phase ``(in_step * j + f) mod in_step`` of the stride. There every tap is a constant distance, and consecutive outputs
@@ -25,24 +26,28 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
 __all__ = [
+    "PAGE_BYTES",
     "STEPS_IN_REGISTERS",
     "Axis",
     "Box",
     "Layout",
     "Pass",
     "Segment",
+    "Sums",
     "Tap",
     "Tile",
+    "Triple",
     "choose_box",
-    "choose_channels",
+    "choose_sums",
     "choose_tile",
+    "panels_pay",
     "passes_of",
     "split",
     "whole_axis",
@@ -51,6 +56,9 @@ __all__ = [
 Triple = tuple[int, int, int]
 
 STEPS_IN_REGISTERS = 256  # then the sums go to the tile in memory: shorter sums, smaller rounding errors
+PANEL_STEPS = 2048  # of a chunk of channels, where panels are made: more would not stay in the cache
+PAGE_BYTES = 4096
+ZONED_CELLS = 1 << 14  # of the input's plane: all rows from the first tap's to the last one's are packed together
 MIN_POSITIONS = 192  # of a box: fewer would make the halo and the weights' traffic dear
 
 
@@ -113,11 +121,18 @@ class Axis:
 Pass = tuple[Axis, Axis, Axis]
 
 
+class Sums(NamedTuple):
+    """How a sum is formed: over so many channels at a time, and whether from panels or from planes."""
+
+    channels: int
+    panelled: bool
+
+
 class Box(NamedTuple):
-    """Output positions that share packed input, and the channels that are packed at a time."""
+    """Output positions that share packed input, and how their sums are formed."""
 
     size: Triple
-    channels: int
+    sums: Sums
 
 
 class Tile(NamedTuple):
@@ -130,8 +145,37 @@ class Tile(NamedTuple):
 def passes_of(problem: ConvProblem) -> list[Pass]:
     """The passes of ``problem``; missing axes in front have one cell and one tap."""
     missing = [[whole_axis(1)]] * (3 - problem.spatial_dims)
-    per_axis = missing + [_axis_passes(problem, axis) for axis in range(problem.spatial_dims)]
-    return [(d, h, w) for d, h, w in product(*per_axis)]
+    each = range(problem.spatial_dims)
+    per_axis = [_zones(problem, axis) for axis in each]
+    if not _zones_pay(problem, per_axis):
+        per_axis = [_axis_passes(problem, axis) for axis in each]
+    return [(d, h, w) for d, h, w in product(*missing, *per_axis)]
+
+
+def _zones_pay(problem: ConvProblem, per_axis: list[list[Axis]]) -> bool:
+    """Whether to leave out the products with padding, a pass for each zone in which the same taps meet the input."""
+    if problem.transposed or math.prod(problem.input_size) > ZONED_CELLS:
+        return False
+    real = math.prod(sum(axis.count * len(axis.taps) for axis in zones) for zones in per_axis)
+    zones, outputs = math.prod(map(len, per_axis)), math.prod(problem.output_size)
+    return real < 0.85 * outputs * math.prod(problem.kernel_size) and outputs >= zones * MIN_POSITIONS
+
+
+def _zones(problem: ConvProblem, axis: int) -> list[Axis]:
+    """An ordinary convolution's axis, cut where a tap begins or ends to meet the input."""
+    stride, size, out = problem.stride[axis], problem.input_size[axis], problem.output_size[axis]
+    shifts = [k * problem.dilation[axis] - problem.padding[axis][0] for k in range(problem.kernel_size[axis])]
+    meets = [(-(-max(0, -shift) // stride), -(-max(0, size - shift) // stride)) for shift in shifts]
+    cuts = sorted({0, out, *(min(cut, out) for pair in meets for cut in pair)})
+    zones = []
+    for begin, end in pairwise(cuts):
+        taps = tuple(
+            Tap(k, shift % stride, shift // stride)
+            for k, (shift, (first, last)) in enumerate(zip(shifts, meets))
+            if first <= begin < last
+        )
+        zones.append(Axis((Segment(begin, stride * begin, end - begin),), 1, stride, taps))
+    return zones
 
 
 def whole_axis(count: int) -> Axis:
@@ -191,21 +235,55 @@ def _parts(total: int, largest: int) -> list[tuple[int, int]]:
     return [(small + 1, more), (small, parts - more)] if more else [(small, parts)]
 
 
-def choose_channels(axes: Pass, channels: int, budget_bytes: int, itemsize: int) -> int:
-    """How many channels are packed at a time: all of them, if so many planes of a small box are within the budget.
+def choose_sums(axes: Pass, channels: int, outputs: int, budget_bytes: int, itemsize: int) -> Sums:
+    """How many channels are packed at a time, and whether panels are made of them.
 
-    Sums are rounded where a chunk of channels ends. So ``axes`` are those of one image, however the operands lie.
+    All channels, if so many planes of a small box are within the budget. Sums are rounded where a chunk of channels
+    ends. So ``axes`` are those of one image, and how the operands lie is not asked.
     """
+    panelled = panels_pay(axes, outputs, itemsize)
+    taps = max(1, math.prod(len(axis.taps) for axis in axes))
     largest = max(1, budget_bytes // (_plane_cells(axes, _box_size(axes, 0)) * itemsize))
-    together = max(1, STEPS_IN_REGISTERS // max(1, math.prod(len(axis.taps) for axis in axes)))
+    if panelled:
+        largest = min(largest, max(1, _panel_steps(axes, channels * taps, outputs, budget_bytes // itemsize) // taps))
+    together = max(1, STEPS_IN_REGISTERS // taps)
     chunk = -(-channels // -(-channels // largest))
     rounded = -(-chunk // together) * together  # no block of steps need be short before the last
-    return min(channels, rounded if rounded <= largest else chunk)
+    return Sums(min(channels, rounded if rounded <= largest else chunk), panelled)
 
 
-def choose_box(axes: Pass, channels: int, budget_bytes: int, itemsize: int) -> Box:
-    """The largest box of which so many channels of packed input are within the budget."""
-    return Box(_box_size(axes, budget_bytes // (channels * itemsize)), channels)
+def _panel_steps(axes: Pass, steps: int, outputs: int, budget: int) -> int:
+    """How many of so many steps a chunk has where panels are made; the budget in elements.
+
+    The weights of a chunk stay in the cache, for one tile after another. Or they are read once for a box, and all its
+    panels stay there: then more steps would make the box smaller, and the weights be read more often.
+    """
+    positions = max(MIN_POSITIONS, math.prod(axis.count for axis in axes))
+    if 2 * outputs * min(steps, PANEL_STEPS) > budget:
+        return min(steps, max(STEPS_IN_REGISTERS, budget // positions))
+    return min(steps, PANEL_STEPS)
+
+
+def panels_pay(axes: Pass, outputs: int, itemsize: int) -> bool:
+    """Whether a tile's input is worth copying once more, step by step, for so many outputs of a group.
+
+    The copy costs a few cycles a vector and step; what follows takes half a cycle for each output. It saves the lanes
+    between two rows, and loads that meet neither the beginning of a cache line nor a page that is at hand. The
+    numbers are fitted to 80 layers, each timed both ways.
+    """
+    depth, height, width = (axis.count for axis in axes)
+    taps = math.prod(len(axis.taps) for axis in axes)
+    if taps == 1 and all(axis.in_step == 1 for axis in axes):  # then rows lie one behind another
+        gain, pieces = (1.2 if depth * height * width * itemsize > PAGE_BYTES else 1.05), 2.0
+    else:
+        gain = (1.05 if taps == 1 else 0.97) * (width + axes[2].halo / 2) / width
+        pieces = 3 * (1 + 8 / width)
+    return taps > 0 and gain > 1 + 2 * pieces / outputs
+
+
+def choose_box(axes: Pass, sums: Sums, budget_bytes: int, itemsize: int, steps: int = 0) -> Box:
+    """The largest box of which all planes, and panels of so many steps, are within the budget."""
+    return Box(_box_size(axes, budget_bytes // (max(sums.channels, steps) * itemsize)), sums)
 
 
 def _box_size(axes: Pass, cells: int) -> Triple:

@@ -1,103 +1,44 @@
-"""A schedule as one array of 64-bit integers, the *program*, which the compiled kernels walk and ``model`` executes.
-
-The program's first words are ``HEAD``. A problem is so many images, groups and *items*; an item is a box of one pass
-and a range of its channel blocks, and names the pass's record (``PASS``), which in turn names its tables:
-
-    phase_table   (f_d, f_h, f_w) for each phase plane that is packed
-    chunk_table   CHUNK: channels that are packed at a time, and their blocks of steps
-    block of steps  STEPS: where its steps begin in the table of steps, how many, and what to add to both operands
-    table of steps  (input bytes, weight bytes): one multiply-add of every output in the tile
-    block_table   BLOCK: the first output channel, and how many rows of the tile
-    tile_table    TILE: the first position in the plane, how many vectors, and the runs that are stored
-    run_table     RUN: lanes that are outputs which lie one behind another
-"""
+"""A schedule as one array of integers, the *program*: ``records`` says what its words are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import pairwise, product
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miniconv.codegen.geometry import LINE_BYTES, Geometry, in_place, packed
+from miniconv.codegen.records import HEAD, KERNELS, PASS, TILE, Table
 from miniconv.codegen.schedule import (
+    PAGE_BYTES,
     STEPS_IN_REGISTERS,
     Axis,
     Box,
     Layout,
     Pass,
     Segment,
+    Sums,
     Tile,
+    Triple,
     choose_box,
-    choose_channels,
+    choose_sums,
     choose_tile,
     passes_of,
     split,
     whole_axis,
 )
 from miniconv.codegen.target import Target
+from miniconv.codegen.tiles import Lanes, tile_table
 from miniconv.problem import ConvProblem
 
-__all__ = ["BLOCK", "CHUNK", "HEAD", "ITEM", "PASS", "RUN", "STEPS", "TILE", "Schedule"]
+__all__ = ["Schedule"]
 
-Table = NDArray[np.int64]
-
-LINE_BYTES = 64
 LARGEST_BUDGET = 1 << 20  # bytes of packed input
-PAGE_BYTES = 4096
 SCATTERED_BYTES = 8 << 20  # from here on a copy was measured to pay, by 5 to 20 %
 SMALL_IMAGE = 128  # outputs; several images of a batch are then one problem
-
-
-def _fields(*names: str) -> dict[str, int]:
-    return {name: index for index, name in enumerate(names)}
-
-
-# Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
-HEAD = _fields("images", "groups", "items", "item_table")
-ITEM = _fields("pass", "d", "h", "w", "output", "first_block", "end_block")  # d, h, w: the first input cell
-PASS = _fields(
-    *("x_image", "x_group", "x_channel", "x_d", "x_h", "x_w"),  # the caller's input
-    *("size_d", "size_h", "size_w"),  # cells of the input
-    *("step_d", "step_h", "step_w"),  # from a packed cell to the next, in cells of the input
-    *(
-        "packed",
-        "planes",
-        "phases",
-        "phase_table",
-        "rows_d",
-        "rows_h",
-        "pitch",
-        "overlap",
-        "row",
-        "slice",
-        "plane",
-        "channel",
-    ),
-    *("w_group", "w_row", "steps", "chunks", "chunk_table"),
-    *("y_image", "y_group", "y_channel", "y_w"),
-    *("outputs", "block_table", "tiles", "tile_table", "channels_outside"),
-)
-CHUNK = _fields("channel", "channels", "blocks", "block_table", "weight")
-STEPS = _fields("first", "count", "input", "weight")
-BLOCK = _fields("channel", "rows")
-TILE = _fields("position", "vectors", "runs", "run_table", "dense", "output")
-RUN = _fields("lane", "count", "output")
-
-
-class Geometry(NamedTuple):
-    """How the input of one box lies, in scratch or where the caller has it. Distances in bytes."""
-
-    packed: bool
-    pitch: int  # cells from a row to the next
-    overlap: int  # cells of padding behind the last slice, which others share with the next
-    row: int
-    slice: int
-    plane: int
-    channel: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +48,7 @@ class Schedule:
     Attributes:
         program: the tables.
         tile: the register tile of the first pass.
-        kernels: the (rows, vectors) of the micro-kernels that are called.
+        kernels: the (whether of panels, rows, vectors) of the micro-kernels that are called.
         scratch_bytes: what a thread needs beside the operands.
         packed: whether input is copied.
         box: the first pass's box.
@@ -117,7 +58,7 @@ class Schedule:
 
     program: Table
     tile: Tile
-    kernels: frozenset[tuple[int, int]]
+    kernels: frozenset[tuple[bool, int, int]]
     scratch_bytes: int
     packed: bool
     box: Box
@@ -164,7 +105,7 @@ class _Writer:
         self.size = (sizes[0], sizes[1], sizes[2])
         self.words: list[Table] = [np.zeros(len(HEAD), np.int64)]
         self.end = len(HEAD)
-        self.kernels: set[tuple[int, int]] = set()
+        self.kernels: set[tuple[bool, int, int]] = set()
         self.scratch_bytes = 0
 
     def table(self, rows: object) -> int:
@@ -178,14 +119,14 @@ class _Writer:
         """All passes, then the head."""
         groups = self.problem.groups
         of_image = passes_of(self.problem)
-        chunks = [choose_channels(axes, self.channels, self.budget, self.itemsize) for axes in of_image]
+        sums = [choose_sums(axes, self.channels, self.outputs, self.budget, self.itemsize) for axes in of_image]
         images = self.problem.batch or 1
         if self.images_are_slices(images):
             self.layout = Layout(*((s[0], s[1], s[0], *s[3:]) for s in self.layout))._replace(weight=self.layout.weight)
             self.size, images = (images, *self.size[1:]), 1
             of_image = [(whole_axis(self.size[0]), h, w) for _, h, w in of_image]
         passes = [self.merged(axes) for axes in of_image]
-        boxes = [self.box(axes, chunk) for axes, chunk in zip(passes, chunks)]
+        boxes = [self.box(axes, each) for axes, each in zip(passes, sums)]
         units = images * groups * sum(map(_box_count, passes, boxes))
         parts = 1 if units % self.threads == 0 or units >= 4 * self.threads else self.threads
         items = [item for axes, box in zip(passes, boxes) for item in self.items(axes, box, parts)]
@@ -223,13 +164,24 @@ class _Writer:
             self.layout = Layout(next(strides), self.layout.weight, next(strides))
         return axes
 
-    def box(self, axes: Pass, chunk: int) -> Box:
+    def box(self, axes: Pass, sums: Sums) -> Box:
         """All positions where nothing is packed and the weights stay in the cache; else what the cache holds."""
         whole = (axes[0].count, axes[1].count, axes[2].count)
+        steps = sums.channels * math.prod(len(axis.taps) for axis in axes)
         weights = self.outputs * self.channels * math.prod(len(axis.taps) for axis in axes) * self.itemsize
-        if weights <= self.budget and not self.geometry(axes, whole).packed:
-            return Box(whole, chunk)
-        return choose_box(axes, chunk, self.budget, self.itemsize)
+        kept = sums.panelled and self.panels_kept(steps)
+        if weights <= self.budget and not kept and not self.geometry(axes, whole, sums.panelled).packed:
+            return Box(whole, sums)
+        return choose_box(axes, sums, self.budget, self.itemsize, steps if kept else 0)
+
+    def panels_kept(self, steps: int) -> bool:
+        """Whether a box's panels are all made first, and blocks of outputs taken one after another for all of them.
+
+        That is so if the weights of a chunk do not stay in the cache beside a panel, or if steps are few and outputs
+        many: then one block's outputs are a few long stretches of memory.
+        """
+        few = steps <= self.outputs // 2 and self.layout.output[1] != self.itemsize
+        return few or self.outputs * steps * self.itemsize > self.budget // 2
 
     def items(self, axes: Pass, box: Box, parts: int) -> list[Sequence[int]]:
         """The items of one pass, cut into parts if there are too few for the threads: positions if there are many."""
@@ -243,7 +195,7 @@ class _Writer:
         for corner in product(*pieces):
             shape = (corner[0].count, corner[1].count, corner[2].count)
             if shape not in records:
-                records[shape] = self.record(axes, shape, box.channels)
+                records[shape] = self.record(axes, shape, box.sums)
             record, blocks = records[shape]
             output = sum(piece.out * stride for piece, stride in zip(corner, self.layout.output[2:]))
             bounds = np.cumsum([0, *split(blocks, -(-blocks // parts))]).tolist()
@@ -251,28 +203,45 @@ class _Writer:
                 items.append((record, *(piece.input for piece in corner), output, first, end))
         return items
 
-    def record(self, axes: Pass, shape: tuple[int, int, int], chunk: int) -> tuple[int, int]:
+    def record(self, axes: Pass, shape: Triple, sums: Sums) -> tuple[int, int]:
         """The record of a pass over boxes of one shape, and how many channel blocks it has."""
-        geometry = self.geometry(axes, shape)
-        positions = _positions(shape, geometry, self.itemsize)
-        self.tile = tile = choose_tile(self.outputs, positions, self.target, self.itemsize)
-        if not geometry.packed and positions < tile.vectors * self.lanes:
-            geometry = self.packed_geometry(axes, shape)
-            positions = _positions(shape, geometry, self.itemsize)
+        geometry = self.geometry(axes, shape, sums.panelled)
+        y_d, y_h, y_w = (self.layout.output[2 + i] * axes[i].out_step for i in range(3))
+        lanes = Lanes(
+            *(shape, geometry, self.itemsize, self.lanes, 0, sums.panelled),
+            outputs=(y_d, y_h, y_w),
+            again=sums.channels >= self.channels,
+        )
+        self.tile = tile = choose_tile(self.outputs, lanes.total, self.target, self.itemsize)
+        if not geometry.packed and lanes.total < tile.vectors * self.lanes:
+            geometry = packed(axes, shape, self.size, self.itemsize)
         self.packed = geometry.packed
+        lanes = lanes._replace(geometry=geometry, vectors=tile.vectors)
         blocks = split(self.outputs, tile.rows)
-        tiles = self.tiles(shape, geometry, axes, positions, tile.vectors, chunk)
-        self.kernels |= {
-            (rows, int(vectors))
-            for rows in blocks
-            for vectors in {tiles[0, TILE["vectors"]], tiles[-1, TILE["vectors"]]}
-        }
-        steps, chunks = self.steps(axes, geometry, chunk)
+        steps, chunks = self.steps(axes, geometry, sums.channels)
+        plain = self.table(steps)
+        tiles = tile_table(
+            lanes, cache(partial(self.panel_steps, steps)) if sums.panelled else lambda _: plain, self.table
+        )
+        # weights that lie one behind another need no table of steps
+        walks = sums.panelled and bool((steps[:, 1] == np.arange(len(steps)) * self.itemsize).all())
+        tiles[:, TILE["kernel"]] = walks * KERNELS[1] * KERNELS[2] + tiles[:, TILE["vectors"]]
+        self.kernels |= {(walks, rows, int(v)) for rows in blocks for v in tiles[[0, -1], TILE["vectors"]]}
         phases = list(product(*(axis.phases for axis in axes)))
-        # scratch: the tile's sums, then the planes, then a tile's width that lanes of no output may read
-        planes = -(-(tile.rows * tile.vectors + 1) * self.target.vector_bytes // LINE_BYTES) * LINE_BYTES
-        behind = chunk * geometry.channel + tile.vectors * self.target.vector_bytes if geometry.packed else 0
-        self.scratch_bytes = max(self.scratch_bytes, planes + behind)
+        all_steps = sums.channels * math.prod(len(axis.taps) for axis in axes)
+        kept = (
+            self.panels_kept(all_steps)
+            if sums.panelled
+            else self.channels_outside(all_steps, sums.channels * lanes.total)
+        )
+        # scratch: the tile's sums, then the planes, then the panels; lanes of no output may read or write a tile's
+        # width behind them
+        planes = _lines((tile.rows * tile.vectors + 1) * self.target.vector_bytes)
+        width = tile.vectors * self.target.vector_bytes
+        panels = planes + _lines(sums.channels * geometry.channel + width if geometry.packed else 0)
+        panel = all_steps * width if kept else 0
+        behind = all_steps * width * (len(tiles) if kept else 1) + width if sums.panelled else 0
+        self.scratch_bytes = max(self.scratch_bytes, panels + behind)
         x, w, y = self.layout
         w_group, w_row = (self.outputs, w[0]) if not self.problem.transposed else (self.channels, w[1])
         fields = {
@@ -284,77 +253,50 @@ class _Writer:
             "rows_d": shape[0] + axes[0].halo,
             "rows_h": geometry.slice // geometry.row,
             **geometry._asdict(),
+            **{"panelled": sums.panelled, "panels": panels, "panel": panel},
             "w_group": w_group * w[0],
             "w_row": w_row,
-            "steps": steps,
+            "steps": plain,
             "chunks": len(chunks),
             "chunk_table": self.table(chunks),
-            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1], "y_w": y[4] * axes[2].out_step},
+            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1], "y_w": y_w},
             "outputs": self.outputs,
             "block_table": self.table(list(zip(np.cumsum([0, *blocks]).tolist(), blocks))),
             "tiles": len(tiles),
             "tile_table": self.table(tiles),
-            "channels_outside": self.channels_outside(axes, shape, geometry, chunk),
+            "channels_outside": kept,
         }
         return self.table([fields[name] for name in PASS]), len(blocks)
 
-    def channels_outside(self, axes: Pass, shape: tuple[int, int, int], geometry: Geometry, chunk: int) -> bool:
+    def panel_steps(self, steps: Table, vectors: int) -> int:
+        """The table of steps for panels of so many vectors: the same weights, and rows one behind another."""
+        rows = np.arange(len(steps)) * vectors * self.target.vector_bytes
+        return self.table(np.stack([rows, steps[:, 1]], axis=1))
+
+    def channels_outside(self, steps: int, inputs: int) -> bool:
         """Whether the outer loop is over blocks of channels: what the inner loop passes over again must be the smaller.
 
         That is the weights of all channels for each tile, or the input of the box for each block of channels. Few
         steps and many outputs are another reason: then one block's outputs are a few long stretches of memory.
         """
-        steps = chunk * math.prod(len(axis.taps) for axis in axes)
-        weights = self.outputs * steps * self.itemsize
-        input_bytes = chunk * _positions(shape, geometry, self.itemsize) * self.itemsize
         few = steps <= self.outputs // 2 and self.layout.output[1] != self.itemsize
-        return few or weights > max(input_bytes, self.target.l2_bytes // 2)
+        return few or self.outputs * steps * self.itemsize > max(inputs * self.itemsize, self.target.l2_bytes // 2)
 
-    def geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:
+    def geometry(self, axes: Pass, shape: Triple, panelled: bool) -> Geometry:
         """The caller's own memory if nothing has to be copied, else scratch."""
-        x_d, x_h, x_w = self.layout.input[2:]
-        channel = self.layout.input[1]
-        inside = all(s.input == 0 for a in axes for s in a.segments) and all(
-            a.low >= 0 and a.low + a.halo + a.count <= n for a, n in zip(axes, self.size)
-        )
-        unit = x_w == self.itemsize and all(a.in_step == 1 for a in axes) and all(a.taps for a in axes)
-        width = shape[2] * self.itemsize
-        rows = shape[0] * shape[1] == 1 or (x_h % self.itemsize == 0 and width <= x_h <= width * 5 // 4)
-        slices = shape[0] == 1 or (x_d % max(1, x_h) == 0 and shape[1] * x_h <= x_d <= shape[1] * x_h * 5 // 4)
+        strides = self.layout.input[1:]
+        there = in_place(axes, shape, self.size, strides, self.itemsize, gaps=not panelled)
         # planes a multiple of the cache's sets apart would push one another out
-        crowded = channel % 2048 == 0 and self.outputs > 32
+        crowded = strides[0] % 2048 == 0
         # so many pages, and a new one for each channel: one copy costs less than to visit them for every tile
-        bytes_ = (self.problem.batch or 1) * self.problem.in_channels * channel
-        scattered = self.outputs > 32 and channel >= PAGE_BYTES and bytes_ > SCATTERED_BYTES
-        if inside and unit and rows and slices and not crowded and not scattered:
-            # a single row has no next one, but its taps may: then, too, the distance is the caller's
-            row = x_h if shape[0] * shape[1] > 1 or axes[1].halo else width
-            slice_bytes = x_d if shape[0] > 1 or axes[0].halo else row * shape[1]
-            return Geometry(False, row // self.itemsize, 0, row, slice_bytes, 0, channel)
-        return self.packed_geometry(axes, shape)
+        bytes_ = (self.problem.batch or 1) * self.problem.in_channels * strides[0]
+        scattered = strides[0] >= PAGE_BYTES and bytes_ > SCATTERED_BYTES
+        if there is None or (not panelled and self.outputs > 32 and (crowded or scattered)):
+            return packed(axes, shape, self.size, self.itemsize)
+        return there
 
-    def packed_geometry(self, axes: Pass, shape: tuple[int, int, int]) -> Geometry:
-        """Scratch: rows of all cells that are read."""
-        cells, rows = shape[2] + axes[2].halo, shape[1] + axes[1].halo
-        overlap, shared = (self.shared_padding(axes[i], shape[i], self.size[i]) for i in (2, 1))
-        pitch = cells - overlap
-        row = pitch * self.itemsize
-        slice_bytes = row * (rows - shared)
-        zeros = shared * pitch + overlap  # behind the last slice
-        plane = slice_bytes * (shape[0] + axes[0].halo) + zeros * self.itemsize
-        phases = math.prod(len(a.phases) for a in axes)
-        lines = -(-plane * phases // LINE_BYTES) | 1  # an odd number: neighbours use different sets of the cache
-        return Geometry(True, pitch, zeros, row, slice_bytes, plane, lines * LINE_BYTES)
-
-    def shared_padding(self, axis: Axis, count: int, size: int) -> int:
-        """How many cells of padding behind a row or slice are also those before the next: of whole ones only."""
-        if count != axis.count or axis.segments[0].input:
-            return 0
-        behind = axis.low + count + axis.halo - -(-size // axis.in_step)
-        return max(0, min(-axis.low, behind, axis.halo))
-
-    def steps(self, axes: Pass, geometry: Geometry, chunk: int) -> tuple[int, list[Sequence[int]]]:
-        """The table of steps, and the chunks of channels."""
+    def steps(self, axes: Pass, geometry: Geometry, chunk: int) -> tuple[Table, list[Sequence[int]]]:
+        """The steps, and the chunks of channels."""
         w = self.layout.weight
         w_channel = w[0] if self.problem.transposed else w[1]
         phase = {f: i * geometry.plane for i, f in enumerate(product(*(axis.phases for axis in axes)))}
@@ -369,65 +311,20 @@ class _Writer:
         ]
         together = max(1, STEPS_IN_REGISTERS // max(1, len(taps)))  # channels in one block of steps
         channel = np.arange(min(together, chunk))[:, None, None] * [geometry.channel, w_channel]
-        steps = self.table(channel + np.array(taps, np.int64).reshape(1, -1, 2))
+        steps = (channel + np.array(taps, np.int64).reshape(1, -1, 2)).reshape(-1, 2).astype(np.int64)
         chunks: list[Sequence[int]] = []
         tables: dict[int, tuple[int, int]] = {}
         for first in range(0, self.channels, chunk):
             size = min(chunk, self.channels - first)
             if size not in tables:
                 rows = [
-                    (begin, count, c * geometry.channel, c * w_channel)
+                    (begin, count, c * geometry.channel, c * w_channel, c * len(taps))
                     for c in range(0, size, together)
                     for begin, count in _ranges(min(together, size - c) * len(taps))
                 ]
                 tables[size] = len(rows), self.table(rows)
             chunks.append((first, size, *tables[size], first * w_channel))
         return steps, chunks
-
-    def tiles(
-        self, shape: tuple[int, int, int], geometry: Geometry, axes: Pass, positions: int, vectors: int, chunk: int
-    ) -> Table:
-        """The tiles of a box: where each begins, how many vectors it has, and which runs of its lanes are outputs."""
-        sizes = np.array(split(-(-positions // self.lanes), vectors))
-        begins = np.cumsum([0, *sizes]) * self.lanes
-        rows = np.arange(shape[1]) * (geometry.row // self.itemsize)
-        slices = np.arange(shape[0]) * (geometry.slice // self.itemsize)
-        row_begins = (slices[:, None] + rows).ravel()
-        y_d, y_h, y_w = (self.layout.output[2 + i] * axes[i].out_step for i in range(3))
-        row_outputs = (np.arange(shape[0])[:, None] * y_d + np.arange(shape[1]) * y_h).ravel()
-        # a run ends where its row or its tile ends
-        run_begins = np.sort(np.concatenate([row_begins, begins[:-1]]))  # of two equal ones the first is an empty run
-        row = np.searchsorted(row_begins, run_begins, side="right") - 1
-        column = run_begins - row_begins[row]
-        tile = np.searchsorted(begins, run_begins, side="right") - 1
-        next_begin = np.append(run_begins[1:], positions)
-        length = np.minimum(next_begin, row_begins[row] + shape[2]) - run_begins
-        kept = length > 0
-        firsts = begins[:-1].copy()
-        if positions >= sizes[-1] * self.lanes:
-            # the last tile begins earlier: the caller's memory ends with the last position. In a single row it writes
-            # some outputs a second time, and all its lanes are outputs
-            firsts[-1] = min(firsts[-1], positions - sizes[-1] * self.lanes)
-            if len(row_begins) == 1 and chunk >= self.channels:
-                run_begins[-1], column[-1] = firsts[-1], firsts[-1]
-                length[-1] = positions - firsts[-1]
-        lane = run_begins - firsts[tile]
-        runs = np.stack([lane, length, row_outputs[row] + column * y_w], axis=1)[kept]
-        count = np.bincount(tile[kept], minlength=len(sizes))
-        run_table = self.table(runs)
-        first_run = run_table + len(RUN) * np.cumsum(np.append(0, count[:-1]))
-        kept_lane, kept_length, kept_output = runs.T
-        first_of = np.minimum(np.cumsum(np.append(0, count[:-1])), len(runs) - 1)
-        dense = (count == 1) & (kept_length[first_of] == sizes * self.lanes) & (y_w == self.itemsize)
-        columns = [
-            firsts * self.itemsize,
-            sizes,
-            count,
-            first_run,
-            dense,
-            kept_output[first_of] - kept_lane[first_of] * y_w,
-        ]
-        return np.stack(columns, axis=1)
 
 
 def _pieces(axis: Axis, largest: int, multiple: int) -> list[Segment]:
@@ -451,9 +348,9 @@ def _box_count(axes: Pass, box: Box) -> int:
     return math.prod(len(axis.segments) * -(-axis.count // size) for axis, size in zip(axes, box.size))
 
 
-def _positions(shape: tuple[int, int, int], geometry: Geometry, itemsize: int) -> int:
-    """From the first to the last output of a box, those between rows included."""
-    return ((shape[0] - 1) * geometry.slice + (shape[1] - 1) * geometry.row) // itemsize + shape[2]
+def _lines(size: int) -> int:
+    """So many bytes in whole cache lines."""
+    return -(-size // LINE_BYTES) * LINE_BYTES
 
 
 def _ranges(count: int) -> list[tuple[int, int]]:

@@ -7,8 +7,9 @@ block of tiles, stage 2; and stage 3, which computes an image again by the direc
 from __future__ import annotations
 
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import CONTEXT, MAX_VECTORS, MICRO_KERNEL, Element
+from miniconv.codegen.kernels import CONTEXT, MICRO_KERNEL, Element
 from miniconv.codegen.moves import emit_copy
+from miniconv.codegen.records import MAX_VECTORS
 from miniconv.codegen.winograd_emit import (
     context_of,
     flat,

@@ -66,7 +66,7 @@ class WinogradSchedule:
 
     Attributes:
         program: the tables.
-        kernels: the (rows, vectors) of the micro-kernels that are called.
+        kernels: the (whether of panels, rows, vectors) of the micro-kernels that are called.
         tile: the largest of them.
         units: of the stages 1 and 2.
         lanes: elements of a vector.
@@ -77,7 +77,7 @@ class WinogradSchedule:
     """
 
     program: Table
-    kernels: frozenset[tuple[int, int]]
+    kernels: frozenset[tuple[bool, int, int]]
     tile: Tile
     units: tuple[int, int]
     lanes: int
@@ -159,7 +159,7 @@ class _Writer:
         widths = {width for size in set(sizes) for width in split(size, cut.tile.vectors)}
         return WinogradSchedule(
             program=np.concatenate(self.words),
-            kernels=frozenset(product(set(rows), widths)),
+            kernels=frozenset(product([False], set(rows), widths)),
             tile=cut.tile,
             units=(self.problem.groups * len(rows), units * len(parts)),
             lanes=self.lanes,
