@@ -23,7 +23,16 @@ CONTEXT = {
 # whether sums are continued, output, bytes from a row to the next, bias, bytes to the next. Steps are a table, or where
 # there is none, the bytes from a step's input to the next one's; then a step's weights lie behind the last one's.
 MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
-UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one, and no slower anywhere
+UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one
+
+
+def unrolled_steps(element: Element, panel: bool, vectors: int) -> int:
+    """Steps in a turn of the first loop; 1 if there is only the second one.
+
+    Without loads from a table in between, LLVM begins the loads of all four steps at once where vectors are short or a
+    tile is one vector wide, and sums leave their registers.
+    """
+    return 1 if panel and (element.bytes * element.lanes <= 16 or vectors == 1) else UNROLLED
 
 
 def micro_kernel_name(panel: bool, rows: int, vectors: int) -> str:
@@ -42,15 +51,18 @@ def emit_micro_kernel(code: Code, element: Element, panel: bool, rows: int, vect
         x, w, sums, steps, count, w_row, more, y, y_row, bias, bias_step = arguments
         odd = {m: code.mul(w_row, m) for m in range(1, rows, 2)}
         sums_now: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * (rows * vectors)
-        whole = code.op(f"and i64 {count}, {-UNROLLED}")
-        parts: list[tuple[Value, Value, int]] = [(0, whole, UNROLLED), (whole, count, 1)]
+        unrolled = unrolled_steps(element, panel, vectors)
+        parts: list[tuple[Value, Value, int]] = [(0, count, 1)]
+        if unrolled > 1:
+            whole = code.op(f"and i64 {count}, {-unrolled}")
+            parts = [(0, whole, unrolled), (whole, count, 1)]
         each = 1 if panel else 16  # a step of the loop: a number, or bytes of the table
-        for begin, end, together in [(0, count, 1)] if panel else parts:
+        for begin, end, together in parts:
             with code.loop(code.mul(begin, each), code.mul(end, each), each * together, sums_now) as loop:
                 for turn in range(together):
                     if panel:
-                        x_now = code.at(x, code.mul(loop.index, vectors * size))
-                        w_now = code.at(w, code.mul(loop.index, element.bytes))
+                        x_now = code.at(x, code.mul(code.add(loop.index, turn), vectors * size))
+                        w_now = code.at(w, code.mul(code.add(loop.index, turn), element.bytes))
                     else:
                         step = code.at(steps, code.add(loop.index, each * turn))
                         x_now = code.at(x, code.load("i64", step))
