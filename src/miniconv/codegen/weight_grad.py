@@ -15,6 +15,7 @@ strides can say that; the output's strides are those of the weight. Padding alon
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
@@ -130,16 +131,16 @@ class CompiledWeightGrad:
         )
         work = direct(self._exchanged, layout, host(), threads)
         per_group, out_per_group = problem.in_channels // problem.groups, self._exchanged.out_channels
-        groups = range(problem.groups)
+        groups, at = range(problem.groups), methodcaller("data_ptr") if is_tensor(input) else address
         steps = (per_group * seen.c, out_per_group * grad.c, out_per_group * weight.n)
 
         def run(grad_output: Array, input: Array, bias: None = None) -> Array:
             result = make()
             source = self._padded(input) if padded else input  # named, so that it lives for as long as it is read
-            at = (address(source), address(grad_output), address(result))
-            for group in groups:
-                first, second, third = (start + group * step for start, step in zip(at, steps))
-                execute(work, first, second, 0, third)
+            first = address(source) if padded else at(source)
+            second, third = at(grad_output), at(result)
+            for i in groups:
+                execute(work, first + i * steps[0], second + i * steps[1], 0, third + i * steps[2])
             return result
 
         return run

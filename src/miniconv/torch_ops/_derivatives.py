@@ -52,13 +52,13 @@ class _Product(torch.autograd.Function):
     """One of the three operators, recorded."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> Tensor:
+    def forward(ctx: Any, call: Call, first: Tensor, second: Tensor, *bias: Tensor | None) -> Tensor:
         ctx.call = call
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors[:2])
+        ctx.save_for_backward(first, second)
         if call.transformed:
-            ctx.save_for_forward(*tensors[:2])
-        return call.compute(*tensors)
+            ctx.save_for_forward(first, second)
+        return call.compute(first, second, *bias)
 
     @staticmethod
     def backward(ctx: Any, tangent: Tensor | None) -> tuple[Tensor | None, ...]:
