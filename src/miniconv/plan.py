@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from miniconv.settings import current
 
 if TYPE_CHECKING:
     from miniconv.codegen.operands import Compiled, Ready
+    from miniconv.codegen.weight_grad import CompiledWeightGrad
+
+    Operation = Compiled | CompiledWeightGrad
 
 __all__ = ["ConvPlan", "plan"]
 
@@ -84,21 +87,39 @@ class ConvPlan:
 
         What is returned takes input, weight and bias and gives the output, and looks at nothing but their addresses.
         """
-        problem = self.problem
-        if self.algorithm != ENGINE or problem.batch is None or 0 in (*input.shape, *weight.shape):
-            return None
-        if 0 in problem.output_shape or DTYPES[problem.dtype].compute != problem.dtype:
-            return None
-        if bias is not None and bias.stride() != (1,):
+        if not self._is_direct(input, weight) or (bias is not None and bias.stride() != (1,)):
             return None
         now = current()
         return self._compiled.ready(input, weight, now.threads, now.reproducible)
 
+    def ready_input_grad(self, grad_output: Array, weight: Array) -> Ready | None:
+        """Likewise for ``input_grad``."""
+        if not self._is_direct(grad_output, weight) or not self._has_compiled_adjoint or self._is_cut:
+            return None
+        now = current()
+        return self._compiled_adjoint.ready(grad_output, weight, now.threads, now.reproducible)
+
+    def ready_weight_grad(self, grad_output: Array, input: Array) -> Ready | None:
+        """Likewise for ``weight_grad``."""
+        if not self._is_direct(grad_output, input) or self._compiled_weight_grad is None or self._is_cut:
+            return None
+        now = current()
+        if not self.problem.transposed:
+            return self._compiled_weight_grad.ready(grad_output, input, now.threads, now.reproducible)
+        run = self._compiled_weight_grad.ready(input, grad_output, now.threads, now.reproducible)
+        return lambda grad_output, input: run(input, grad_output)
+
+    def _is_direct(self, *operands: Array) -> bool:
+        """Whether the engine computes with these as they are: batched, in the compute dtype, none of them empty."""
+        problem = self.problem
+        if self.algorithm != ENGINE or problem.batch is None or DTYPES[problem.dtype].compute != problem.dtype:
+            return False
+        return 0 not in problem.output_shape and all(0 not in x.shape for x in operands)
+
     def input_grad(self, grad_output: Array, weight: Array) -> Array:
         """The gradient with respect to the input, of ``problem.input_shape``; operands as in ``__call__``."""
         shape, batched = self.problem.batched_input_shape, self._reached(grad_output)
-        phases = 1 if self.problem.transposed else math.prod(self.problem.stride)
-        if self.algorithm == ENGINE and phases <= PHASES and _is_near(grad_output):
+        if self.algorithm == ENGINE and self._has_compiled_adjoint and _is_near(grad_output):
             result = self._run_compiled(self._compiled_adjoint, shape, batched, weight)
         else:
             backward = im2col.conv if self.problem.transposed else im2col.input_grad
@@ -110,10 +131,13 @@ class ConvPlan:
         pair = (self._reached(grad_output), self._batched(input))
         # the adjoint's input is this problem's grad_output, and its grad_output this problem's input
         first, second = pair[::-1] if self.problem.transposed else pair
+        compiled = self._compiled_weight_grad if self.algorithm == ENGINE and _is_near(input) else None
+        if compiled is not None:
+            return self._run_compiled(compiled, self.problem.weight_shape, first, second)
         return self._run(im2col.weight_grad, self.problem.weight_shape, first, second, gradient=True)
 
     def _run_compiled(
-        self, compiled: Compiled, shape: tuple[int, ...], first: Array, second: Array, bias: Array | None = None
+        self, compiled: Operation, shape: tuple[int, ...], first: Array, second: Array, bias: Any = None
     ) -> Array:
         """The engine on two batched operands: like ``_run``, but it adds the bias and lays the result out itself."""
         if 0 in (*first.shape, *second.shape, *shape):
@@ -137,6 +161,24 @@ class ConvPlan:
     def _compiled_adjoint(self) -> Compiled:
         """The input gradient by the engine: the adjoint's output."""
         return _compile(replace(self.problem.adjoint, memory_format=self.problem.memory_format))
+
+    @cached_property
+    def _compiled_weight_grad(self) -> CompiledWeightGrad | None:
+        """The weight's gradient by the engine; None if it refuses. A transposed problem's is its adjoint's."""
+        from miniconv.codegen.weight_grad import CompiledWeightGrad, weight_grad_refusal
+
+        problem = _batched(self.problem)
+        problem = problem.adjoint if problem.transposed else problem
+        return CompiledWeightGrad(problem) if weight_grad_refusal(problem) is None else None
+
+    @property
+    def _has_compiled_adjoint(self) -> bool:
+        return self.problem.transposed or math.prod(self.problem.stride) <= PHASES
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the output has cells at its end that no input reaches."""
+        return self.problem.transposed and self.problem.adjoint.input_size != self.problem.output_size
 
     def explain(self) -> str:
         """What is computed, by which algorithm, at which cost, and why others refuse; text for a person."""
@@ -243,8 +285,13 @@ def _compile(problem: ConvProblem) -> Compiled:
     """``problem``, in the dtype that it is computed in, for the engine."""
     from miniconv.codegen.operands import Compiled
 
+    return Compiled(_batched(problem))
+
+
+def _batched(problem: ConvProblem) -> ConvProblem:
+    """``problem`` as the engine is told of it: with a batch, in the dtype that it is computed in."""
     batch = 1 if problem.batch is None else problem.batch
-    return Compiled(replace(problem, dtype=DTYPES[problem.dtype].compute, batch=batch))
+    return replace(problem, dtype=DTYPES[problem.dtype].compute, batch=batch)
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import miniconv.functional as F
-from miniconv.torch_ops import _call, _operators
+from miniconv.torch_ops import _call, _operators, _plain
 
 
 def operands():
@@ -70,11 +70,45 @@ def test_channels_last_is_another_call():
     assert F.conv2d(x, w, b, **OPTIONS).is_contiguous()
 
 
+def test_a_view_that_is_negated_as_it_is_read():
+    x, w, b = (t.detach() for t in operands())
+    for neg in ((x.neg(), w), (x, w.neg()), (x, w, b.neg())):
+        lazy = [torch._neg_view(-t) if t is not x and t is not w else t for t in neg]
+        assert torch.equal(F.conv2d(*lazy, **OPTIONS), F.conv2d(*neg, **OPTIONS))
+    wr = w.clone().requires_grad_()
+    F.conv2d(x, wr, **OPTIONS).backward(torch._neg_view(torch.ones(2, 6, 4, 6, dtype=torch.float64)))
+    (expected,) = torch.autograd.grad(F.conv2d(x, wr, **OPTIONS).sum(), wr)
+    assert torch.equal(wr.grad, -expected)
+
+
+def test_what_has_no_memory_here_is_not_known():
+    look = _plain._looker()
+    dense = torch.ones(2, 3)
+    odd = [dense.to_sparse(), dense.to_mkldnn(), dense.to("meta"), torch.ones((1,) * 6), None]
+    assert [look(dense, x) for x in odd] == [b""] * len(odd)
+    assert torch.func.vmap(lambda x: len(look(x)) + x)(dense).equal(dense)
+    seen = {look(dense), look(dense.double()), look(dense.T), look(dense[:1]), look(dense, dense), look(dense.int())}
+    assert len(seen) == 6
+    assert b"" not in seen
+
+
+def test_saved_tensors_that_come_back_as_others_are_looked_at_again():
+    x, w, _ = (t.detach() for t in operands())
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t.float())
+    wr = w.clone().requires_grad_()
+    with hooks:
+        y = F.conv2d(x, wr, **OPTIONS)
+    with pytest.raises(RuntimeError, match="expected scalar type Float but found Double"):
+        y.sum().backward()
+
+
 def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(_call, "GEOMETRIES", 2)
-    monkeypatch.setattr(_operators, "PLANS", 2)
+    kept = (_plain._known, _call._geometries, _operators._plans)
+    for memory in kept:
+        monkeypatch.setattr(memory, "most", 2)
+        memory.clear()
     x, w, _ = operands()
     for padding in range(5):
         F.conv2d(x, w, padding=padding, groups=2)
-    assert len(_call._geometries) <= 2
-    assert len(_operators._plans) <= 2
+        torch.func.grad(lambda x: F.conv2d(x, w, padding=padding, groups=2).sum())(x)  # noqa: B023
+        assert all(1 <= len(memory) <= 2 for memory in kept)

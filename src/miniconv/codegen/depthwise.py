@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import replace
-from functools import cache
 
-from miniconv.codegen.depthwise_geometry import Shape, plane_bytes, window
+from miniconv.codegen.depthwise_geometry import plane_bytes, window
 from miniconv.codegen.depthwise_kernels import emit_rows, emit_walk, rows_name
 from miniconv.codegen.depthwise_tables import Tables
-from miniconv.codegen.emit import Code
 from miniconv.codegen.engine import Stage, Work
-from miniconv.codegen.jit import compile_code
-from miniconv.codegen.kernels import Element
+from miniconv.codegen.jit import module
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
@@ -56,20 +52,19 @@ def depthwise_refusal(problem: ConvProblem, layout: Layout, target: Target) -> s
 def depthwise(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
     """The work of a problem that ``depthwise_refusal`` accepts."""
     target = _fitting(problem, target)
-    kernels = _library(problem.dtype, replace(target, l2_bytes=0))
-    itemsize = kernels.element.bytes
+    itemsize = ITEMSIZE[problem.dtype]
     tables = Tables.of(problem, layout, target, itemsize, threads)
     shape = tables.shape
     return Work(
         program=tables.program,
-        stages=(Stage(kernels.run_address, tables.units),),
-        kernels=kernels.rows(shape),
+        stages=(Stage(module(emit_walk, problem.dtype, target).get_function_address("run"), tables.units),),
+        kernels=module(emit_rows, problem.dtype, target, shape).get_function_address(rows_name(shape)),
         scratch_bytes=tables.scratch_bytes,
         shared_bytes=0,
         itemsize=itemsize,
         threads=threads,
         lines=(
-            f"tile of {shape.rows} vectors of {kernels.element.lanes}, {shape.taps} kernel rows a step",
+            f"tile of {shape.rows} vectors of {target.lanes(itemsize)}, {shape.taps} kernel rows a step",
             f"input {'packed' if tables.packed else 'read in place'}, {tables.block} channels at a time, "
             f"{tables.bands} bands an image",
         ),
@@ -82,29 +77,3 @@ def _fitting(problem: ConvProblem, target: Target) -> Target:
     while size >= 2 * max(row, LEAST_VECTOR_BYTES):
         size //= 2
     return replace(target, vector_bytes=size)
-
-
-class _Library:
-    """The compiled kernels of one element type on one target."""
-
-    def __init__(self, dtype: str, target: Target) -> None:
-        self.element, self.target = Element.of(dtype, target), target
-        self._rows: dict[Shape, int] = {}
-        self._lock = threading.Lock()
-        code = Code()
-        emit_walk(code, self.element)
-        self.run_address = compile_code(code, target).get_function_address("run")
-
-    def rows(self, shape: Shape) -> int:
-        """The address of a micro-kernel, compiled when first wanted."""
-        with self._lock:
-            if shape not in self._rows:
-                code = Code()
-                emit_rows(code, self.element, shape)
-                self._rows[shape] = compile_code(code, self.target).get_function_address(rows_name(shape))
-            return self._rows[shape]
-
-
-@cache  # never dropped: compiled code must outlive every plan
-def _library(dtype: str, target: Target) -> _Library:
-    return _Library(dtype, target)

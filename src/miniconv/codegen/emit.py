@@ -38,16 +38,19 @@ class Code:
         return "\n".join([*self._declared.values(), *self._lines, ""])
 
     @contextmanager
-    def function(self, name: str, *arguments: str, internal: bool = False) -> Iterator[list[str]]:
-        """A function without a result; ``arguments`` are types, and what is yielded are their values."""
+    def function(self, name: str, *arguments: str, internal: bool = False, result: str = "void") -> Iterator[list[str]]:
+        """A function; ``arguments`` are types, and what is yielded are their values.
+
+        Its body ends with a ``ret`` of its own if it has a result, which is a type.
+        """
         values = [f"%a{i}" for i in range(len(arguments))]
         # the kernels never hand the same memory to two arguments of which one is written
         texts = (f"{t}{' noalias' * (t == 'ptr')} {value}" for t, value in zip(arguments, values))
         linkage = "internal " if internal else ""
-        self._lines.append(f"define {linkage}void @{name}({', '.join(texts)}) nounwind {{")
+        self._lines.append(f"define {linkage}{result} @{name}({', '.join(texts)}) nounwind {{")
         self._label("entry")
         yield values
-        self._lines += ["  ret void", "}", ""]
+        self._lines += ["  ret void"] * (result == "void") + ["}", ""]
 
     def declare(self, name: str, declaration: str) -> str:
         """Note an outside function; its name."""

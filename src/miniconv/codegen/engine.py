@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen import threads
+from miniconv.codegen.entry import RECORD, entry
 from miniconv.codegen.jit import library
 from miniconv.codegen.kernels import CONTEXT
 from miniconv.codegen.schedule import Layout
@@ -59,6 +59,9 @@ class Work:
         itemsize: bytes of an element.
         threads: how many share the units.
         lines: what ``explain`` says.
+        memory: bytes of scratch memory: those of all threads together, from one thread's to the next one's, and all.
+        record: what ``entry`` wants to know, if one thread does all of the work in one stage; else None.
+        record_address: where the record lies, or 0.
     """
 
     program: NDArray[np.int64]
@@ -69,11 +72,35 @@ class Work:
     itemsize: int
     threads: int
     lines: tuple[str, ...]
+    memory: tuple[int, int, int] = field(init=False)
+    record: NDArray[np.int64] | None = field(init=False)
+    record_address: int = field(init=False)
 
-    @cached_property
-    def address(self) -> int:
-        """Where the program lies."""
-        return self.program.ctypes.data
+    def __post_init__(self) -> None:
+        shared = -(-self.shared_bytes // 64) * 64
+        stride = -(-self.scratch_bytes // 4096) * 4096 if self.threads > 1 else self.scratch_bytes
+        record = self._record()
+        derived = {
+            "memory": (shared, stride, shared + stride * self.threads),
+            "record": record,
+            "record_address": 0 if record is None else record.ctypes.data,
+        }
+        for name, value in derived.items():  # once, not when first wanted: many threads share a work
+            object.__setattr__(self, name, value)
+
+    def _record(self) -> NDArray[np.int64] | None:
+        if self.threads > 1 or len(self.stages) > 1 or self.shared_bytes:
+            return None
+        stage = self.stages[0]
+        values = {
+            "stage": stage.address,
+            "units": stage.units,
+            "program": self.program.ctypes.data,
+            "kernels": self.kernels,
+            "bias": _NOTHING_ADDRESS,
+            "bias_step": self.itemsize,
+        }
+        return np.array([values[name] for name in RECORD], np.int64)
 
 
 def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int, images_apart: bool = False) -> Work:
@@ -125,12 +152,14 @@ _scratch = _Scratch()
 
 def execute(work: Work, input: int, weight: int, bias: int, output: int) -> None:
     """Run ``work`` on the operands at these addresses; ``bias`` is 0 where there is none."""
-    stride = -(-work.scratch_bytes // 4096) * 4096 if work.threads > 1 else work.scratch_bytes
-    shared = -(-work.shared_bytes // 64) * 64
-    scratch = _scratch.address(shared + stride * work.threads)
+    shared, stride, size = work.memory
+    scratch = _scratch.address(size)
+    if work.record_address:
+        entry()(work.record_address, input, weight, bias, output, scratch)
+        return
     bias_step = work.itemsize if bias else 0
     bias = bias or _NOTHING_ADDRESS
-    context = _CONTEXT(work.address, input, weight, bias, bias_step, output, work.kernels, scratch)
+    context = _CONTEXT(work.program.ctypes.data, input, weight, bias, bias_step, output, work.kernels, scratch)
     address = ctypes.addressof(context)
     for stage in work.stages:
         if stage.flags and not any((ctypes.c_int64 * stage.flags[1]).from_address(scratch + stage.flags[0])):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micr
 from miniconv.codegen.records import KERNELS
 from miniconv.codegen.target import TARGETS, Target
 
-__all__ = ["Library", "assembly", "compile_code", "host", "library", "object_code"]
+__all__ = ["Library", "assembly", "compile_code", "host", "library", "module", "object_code"]
 
 # Held by whoever compiles, and by whoever forks: a child must not begin with LLVM in the middle of something.
 _LOCK = threading.RLock()
@@ -67,16 +68,16 @@ def _machine(target: Target, jit: bool = True) -> Any:
     )
 
 
-def _module(code: Code) -> Any:
-    module = llvm.parse_assembly(code.text())
-    module.verify()
-    return module
+def _parsed(code: Code) -> Any:
+    parsed = llvm.parse_assembly(code.text())
+    parsed.verify()
+    return parsed
 
 
 def compile_code(code: Code, target: Target) -> Any:
     """The compiled module. It is kept for ever: addresses in it are handed out as numbers."""
     with _LOCK:
-        engine = llvm.create_mcjit_compiler(_module(code), _machine(target))
+        engine = llvm.create_mcjit_compiler(_parsed(code), _machine(target))
         engine.finalize_object()
         _ENGINES.append(engine)
         return engine
@@ -85,13 +86,26 @@ def compile_code(code: Code, target: Target) -> Any:
 def assembly(code: Code, target: Target) -> str:
     """The instructions that LLVM chooses on any target, to be read; this processor need not be of its kind."""
     with _LOCK:
-        return str(_machine(target, jit=False).emit_assembly(_module(code)))
+        return str(_machine(target, jit=False).emit_assembly(_parsed(code)))
 
 
 def object_code(code: Code, target: Target) -> bytes:
     """The same as the bytes of an object file, to be linked."""
     with _LOCK:
-        return bytes(_machine(target, jit=False).emit_object(_module(code)))
+        return bytes(_machine(target, jit=False).emit_object(_parsed(code)))
+
+
+def module(emit: Callable[..., None], dtype: str, target: Target, *arguments: Any) -> Any:
+    """What ``emit(code, element, *arguments)`` writes, compiled; the same module for every thread, for ever."""
+    with _LOCK:  # else two threads that come first could both make one, of which the cache would drop one
+        return _compiled(emit, dtype, replace(target, l2_bytes=0), *arguments)
+
+
+@cache  # never dropped: compiled code must outlive every plan
+def _compiled(emit: Callable[..., None], dtype: str, target: Target, *arguments: Any) -> Any:
+    code = Code()
+    emit(code, Element.of(dtype, target), *arguments)
+    return compile_code(code, target)
 
 
 class Library:
@@ -100,31 +114,32 @@ class Library:
     def __init__(self, dtype: str, target: Target) -> None:
         self.element = Element.of(dtype, target)
         self.target = target
+        self._dtype = dtype
         self._kernels = np.zeros(KERNELS, np.int64)
-        code = Code()
-        emit_walk(code, self.element)
-        self.run_address = compile_code(code, self.target).get_function_address("run")
+        self.run_address = module(emit_walk, dtype, target).get_function_address("run")
 
     def kernel_table(self, kernels: frozenset[tuple[bool, int, int]]) -> int:
         """The address of the table of micro-kernels, with these in it."""
         with _LOCK:
             missing = [key for key in sorted(kernels) if not self._kernels[tuple(map(int, key))]]
             if missing:
-                code = Code()
-                for key in missing:
-                    emit_micro_kernel(code, self.element, *key)
-                engine = compile_code(code, self.target)
+                engine = module(_emit_micro_kernels, self._dtype, self.target, *missing)
                 for key in missing:
                     self._kernels[tuple(map(int, key))] = engine.get_function_address(micro_kernel_name(*key))
         return int(self._kernels.ctypes.data)
 
 
+def _emit_micro_kernels(code: Code, element: Element, *kernels: tuple[bool, int, int]) -> None:
+    for kernel in kernels:
+        emit_micro_kernel(code, element, *kernel)
+
+
 def library(dtype: str, target: Target) -> Library:
     """The kernels of float32 or float64 on ``target``; the same object for every thread, for ever."""
-    with _LOCK:  # else two threads that come first could both make one, of which the cache would drop one
+    with _LOCK:
         return _library(dtype, replace(target, l2_bytes=0))
 
 
-@cache  # never dropped: compiled code must outlive every plan
+@cache
 def _library(dtype: str, target: Target) -> Library:
     return Library(dtype, target)

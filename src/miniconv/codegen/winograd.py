@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-from typing import Any
-
 import numpy as np
 
-from miniconv.codegen.emit import Code
 from miniconv.codegen.engine import Stage, Work, direct
-from miniconv.codegen.jit import compile_code, library
-from miniconv.codegen.kernels import Element
+from miniconv.codegen.jit import library, module
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
 from miniconv.codegen.winograd_form import F2, HEAD, PLACES, SHARED_BYTES, refusal
@@ -55,7 +49,7 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
     kernels = library(problem.dtype, target)
     itemsize = kernels.element.bytes
     schedule = WinogradSchedule.of(problem, layout, target, itemsize, threads)
-    stages = _stages(problem.dtype, replace(target, l2_bytes=0))
+    stages = module(emit_stages, problem.dtype, target, F2)
     again = direct(problem, layout, target, threads, images_apart=True)
     program = np.concatenate([schedule.program, again.program])
     program[HEAD["direct"]] = len(schedule.program)
@@ -82,10 +76,3 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
             f"scratch {schedule.scratch_bytes} bytes each; images that are not finite once more by the direct path",
         ),
     )
-
-
-@cache  # never dropped: compiled code must outlive every plan
-def _stages(dtype: str, target: Target) -> Any:
-    code = Code()
-    emit_stages(code, Element.of(dtype, target), F2)
-    return compile_code(code, target)

@@ -7,6 +7,7 @@ torch records or transforms (autograd, torch.func, torch.compile, ...) goes thro
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from miniconv.arrays import Array, describe, is_tensor
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem, Operand
+from miniconv.remembering import are_memorable
 from miniconv.rules import invalid_operand, type_name
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
@@ -48,8 +50,7 @@ def conv1d(
     >>> conv1d(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[[1.0, 0.0, -1.0]]]), padding="same").tolist()
     [[-2.0, -2.0, -2.0, 3.0]]
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _run("conv1d", input, weight, bias, options)
+    return _run("conv1d", input, weight, bias, (stride, padding, dilation, groups))
 
 
 def conv2d(
@@ -104,8 +105,7 @@ def conv2d(
     >>> conv2d(image, np.ones((1, 1, 3, 3)), stride=(1, 2), padding=1).tolist()
     [[[10.0, 24.0], [27.0, 54.0], [51.0, 90.0], [42.0, 72.0]]]
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _run("conv2d", input, weight, bias, options)
+    return _run("conv2d", input, weight, bias, (stride, padding, dilation, groups))
 
 
 def conv3d(
@@ -136,8 +136,7 @@ def conv3d(
     >>> conv3d(np.ones((1, 3, 4, 5)), np.ones((2, 1, 2, 3, 3))).shape
     (2, 2, 2, 3)
     """
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _run("conv3d", input, weight, bias, options)
+    return _run("conv3d", input, weight, bias, (stride, padding, dilation, groups))
 
 
 def conv_transpose1d(
@@ -170,14 +169,7 @@ def conv_transpose1d(
     >>> conv_transpose1d(np.array([[1.0, 10.0]]), np.array([[[1.0, 2.0, 3.0]]]), stride=2).tolist()
     [[1.0, 2.0, 13.0, 20.0, 30.0]]
     """
-    options = {
-        "stride": stride,
-        "padding": padding,
-        "output_padding": output_padding,
-        "groups": groups,
-        "dilation": dilation,
-    }
-    return _run("conv_transpose1d", input, weight, bias, options)
+    return _run("conv_transpose1d", input, weight, bias, (stride, padding, output_padding, groups, dilation))
 
 
 def conv_transpose2d(
@@ -220,14 +212,7 @@ def conv_transpose2d(
     >>> conv_transpose2d(np.array([[[1.0, 10.0]]]), np.ones((1, 1, 2, 2)), stride=(1, 2)).tolist()
     [[[1.0, 1.0, 10.0, 10.0], [1.0, 1.0, 10.0, 10.0]]]
     """
-    options = {
-        "stride": stride,
-        "padding": padding,
-        "output_padding": output_padding,
-        "groups": groups,
-        "dilation": dilation,
-    }
-    return _run("conv_transpose2d", input, weight, bias, options)
+    return _run("conv_transpose2d", input, weight, bias, (stride, padding, output_padding, groups, dilation))
 
 
 def conv_transpose3d(
@@ -260,60 +245,64 @@ def conv_transpose3d(
     >>> conv_transpose3d(np.ones((1, 3, 4, 5)), np.ones((1, 2, 2, 3, 3)), stride=(2, 1, 1)).shape
     (2, 6, 6, 7)
     """
-    options = {
-        "stride": stride,
-        "padding": padding,
-        "output_padding": output_padding,
-        "groups": groups,
-        "dilation": dilation,
-    }
-    return _run("conv_transpose3d", input, weight, bias, options)
+    return _run("conv_transpose3d", input, weight, bias, (stride, padding, output_padding, groups, dilation))
 
 
-def _run(op: str, input: Array, weight: Array, bias: Array | None, options: dict[str, Any]) -> Array:
-    """State the problem and run its plan; where torch records or transforms the call, hand it to the operators."""
-    operands = [input, weight] if bias is None else [input, weight, bias]
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.overrides.has_torch_function(operands):  # a subclass, a mode, torch.fx
-        return torch.overrides.handle_torch_function(globals()[op], operands, input, weight, bias, **options)
-    tensors = all(map(is_tensor, operands))
-    if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
-        raise invalid_operand(op, [type_name(x) for x in operands], options)
+class _Loaded:
+    """What needs torch, from the first call with tensors on."""
 
-    def fresh() -> ConvPlan:
-        return plan(_stated(op, tuple(map(describe, operands)), options))
+    plain: Callable[..., Array | None] | None = None
 
-    if tensors:
-        from miniconv import torch_ops
 
-        if weight.ndim != int(op[-2]) + 2:  # the operators would take it for another number of axes
-            fresh()
-        if not torch_ops.is_plain(operands):
-            return torch_ops.call(op, operands, options)
-        result = torch_ops.plain(op, operands, options, fresh)
+def _run(op: str, input: Array, weight: Array, bias: Array | None, options: tuple[Any, ...]) -> Array:
+    """The shorter way of a call like an earlier one on tensors, or the long one."""
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    if _Loaded.plain is not None:
+        result = _Loaded.plain(op, operands, options, _fresh)
         if result is not None:
             return result
-    return fresh()(input, weight, bias)
+    return _considered(op, operands, options)
 
 
-def _stated(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
-    """The problem; one that was stated before in plain integers is remembered, with its validation."""
-    # types are checked because 1 == 1.0 == True: a float must not find what an integer left behind
-    if all(map(_is_plain, options.values())):
-        return _remembered(op, operands, tuple(options.items()))
-    return _problem(op, operands, options)
+def _considered(op: str, operands: tuple[Array, ...], options: tuple[Any, ...]) -> Array:
+    """State the problem and run its plan; where torch records or transforms the call, hand it to the operators."""
+    torch, named = sys.modules.get("torch"), dict(zip(_OPTIONS[op.startswith("conv_transpose")], options))
+    if torch is not None and torch.overrides.has_torch_function(operands):  # a subclass, a mode, torch.fx
+        input, weight, bias = (*operands, None)[:3]
+        return torch.overrides.handle_torch_function(globals()[op], operands, input, weight, bias, **named)
+    tensors = all(map(is_tensor, operands))
+    if not tensors and not all(isinstance(x, np.ndarray) for x in operands):
+        raise invalid_operand(op, [type_name(x) for x in operands], named)
+    if torch is not None and tensors:
+        from miniconv import torch_ops
+
+        if not torch.compiler.is_dynamo_compiling():  # which wants no traces left behind
+            _Loaded.plain = torch_ops.plain
+        if operands[1].ndim != int(op[-2]) + 2:  # the operators would take it for another number of axes
+            _fresh(op, operands, options)
+        if not torch_ops.is_plain(operands):
+            return torch_ops.call(op, operands, named)
+    return _fresh(op, operands, options)(*operands)
 
 
-def _is_plain(option: Any) -> bool:
-    """Whether an option is an integer, a word, or tuples of them."""
-    return type(option) in (int, str) or (type(option) is tuple and all(map(_is_plain, option)))
+_OPTIONS = (
+    ("stride", "padding", "dilation", "groups"),
+    ("stride", "padding", "output_padding", "groups", "dilation"),
+)
+"""The names of the options of an ordinary and of a transposed convolution, in torch's order."""
 
 
-@lru_cache(maxsize=4096)
-def _remembered(op: str, operands: tuple[Operand, ...], options: tuple[tuple[str, Any], ...]) -> ConvProblem:
-    return _problem(op, operands, dict(options))
+def _fresh(op: str, operands: tuple[Array, ...], options: tuple[Any, ...]) -> ConvPlan:
+    """The plan of a call, and so its validation; stated in plain integers, it is remembered."""
+    described = tuple(map(describe, operands))
+    return plan((_remembered if are_memorable(options) else _stated)(op, described, options))
 
 
-def _problem(op: str, operands: tuple[Operand, ...], options: dict[str, Any]) -> ConvProblem:
-    state = ConvProblem.from_conv_transpose if op.startswith("conv_transpose") else ConvProblem.from_conv
-    return state(*operands, **options, dims=int(op[-2]))
+def _stated(op: str, operands: tuple[Operand, ...], options: tuple[Any, ...]) -> ConvProblem:
+    """The problem."""
+    transposed = op.startswith("conv_transpose")
+    state = ConvProblem.from_conv_transpose if transposed else ConvProblem.from_conv
+    return state(*operands, **dict(zip(_OPTIONS[transposed], options)), dims=int(op[-2]))
+
+
+_remembered = lru_cache(maxsize=4096)(_stated)

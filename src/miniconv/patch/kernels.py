@@ -20,6 +20,8 @@ from miniconv.arrays import describe
 from miniconv.patch.report import Report
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem
+from miniconv.remembering import Bounded
+from miniconv.settings import current as settings
 from miniconv.torch_ops._derivatives import bias_grad
 
 __all__ = ["close_report", "open_report"]
@@ -28,16 +30,16 @@ Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, ...]
 
 CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-DECISIONS = 4096  # remembered at most: a program has some hundred different convolutions
 
 
 class Decision(NamedTuple):
-    """Who computes a problem: a plan, or torch for a reason."""
+    """Who computes a problem: a plan, its output by ``forward`` if the engine has it ready, or torch for a reason."""
 
     kind: str
     backward_kind: str
     plan: ConvPlan | None
     reason: str
+    forward: Callable[..., Tensor] | None = None
 
     def refused(self, reason: str) -> Decision:
         """The same problem, left to torch."""
@@ -59,7 +61,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_decisions: dict[tuple[Any, ...], Decision] = {}
+_decisions: Bounded[tuple[Any, ...], Decision] = Bounded(4096)  # a program has some hundred different convolutions
 _torch_kernels: dict[str, Any] = {}
 _libraries: list[torch.library.Library] = []
 
@@ -161,7 +163,7 @@ def _answer(name: str, arguments: tuple[Any, ...], compute: Callable[..., tuple[
 def _forward(input: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> tuple[Decision, Any]:
     """The output."""
     decision = _decide((input, weight) if bias is None else (input, weight, bias), options[:6])
-    return decision, decision.plan and decision.plan(input, weight, bias)
+    return decision, decision.plan and (decision.forward or decision.plan)(input, weight, bias)
 
 
 def _backward(
@@ -195,12 +197,9 @@ def _decide(operands: tuple[Tensor, ...], options: tuple[Any, ...]) -> Decision:
     """Who computes the problem that the arguments of ``aten::convolution`` state; remembered."""
     stride, padding, dilation, transposed, output_padding, groups = options
     lists = (tuple(stride), tuple(padding), tuple(dilation), tuple(output_padding))
-    key = (*[(x.shape, x.stride(), x.dtype) for x in operands], lists, transposed, groups)
-    decision = _decisions.get(key)
-    if decision is None:
-        if len(_decisions) >= DECISIONS:
-            _decisions.clear()
-        decision = _decisions[key] = _look_into(operands, *options)
+    seen = [(x.shape, x.stride(), x.dtype) for x in operands]
+    key = (*seen, lists, transposed, groups, settings(), torch.get_num_threads())
+    decision = _decisions.get(key) or _decisions.remember(key, _look_into(operands, *options))
     if decision.kind not in _Open.kinds and decision.plan is not None:
         return decision.refused("not named by only")
     return decision
@@ -228,6 +227,7 @@ def _look_into(
             problem = ConvProblem.from_conv_transpose(*described, **given, dims=dims)
         else:
             problem = ConvProblem.from_conv(*described, **given, dims=dims)
-        return undecided._replace(plan=plan(problem))
+        chosen = plan(problem)
+        return undecided._replace(plan=chosen, forward=chosen.ready(*operands))
     except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
         return undecided.refused(str(error).splitlines()[0])

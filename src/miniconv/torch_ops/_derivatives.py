@@ -28,59 +28,87 @@ Tensor = torch.Tensor
 _CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
 
+class Call:
+    """One call of an operator, to be recorded.
+
+    Attributes:
+        slot: the operator's.
+        rest: everything in its schema after the tensors.
+        compute: gives the result for its tensors.
+        transformed: whether somebody else than autograd may ask for a derivative.
+    """
+
+    __slots__ = ("compute", "rest", "slot", "transformed")
+
+    def __init__(self, slot: str, rest: Sequence[Any], compute: Callable[..., Tensor], transformed: bool) -> None:
+        self.slot, self.rest, self.compute, self.transformed = slot, rest, compute, transformed
+
+    def gradient(self, slot: str, tangent: Tensor, other: Tensor) -> Tensor | None:
+        """What fills ``slot``, if it need not be recorded and no dispatcher is needed; else None."""
+        return None
+
+
 class _Product(torch.autograd.Function):
-    """One of the three operators, recorded; ``rest`` is everything in its schema after the tensors."""
+    """One of the three operators, recorded."""
 
     @staticmethod
-    def forward(ctx: Any, slot: str, keys: Any, rest: Sequence[Any], *tensors: Tensor | None) -> Tensor:
-        ctx.slot, ctx.rest = slot, rest
+    def forward(ctx: Any, call: Call, first: Tensor, second: Tensor, *bias: Tensor | None) -> Tensor:
+        ctx.call = call
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors[:2])
-        ctx.save_for_forward(*tensors[:2])
-        return _below(slot, keys, (*tensors, *rest))
+        ctx.save_for_backward(first, second)
+        if call.transformed:
+            ctx.save_for_forward(first, second)
+        return call.compute(first, second, *bias)
 
     @staticmethod
     def backward(ctx: Any, tangent: Tensor | None) -> tuple[Tensor | None, ...]:
-        values, frame = _recalled(ctx)
-        needs = ctx.needs_input_grad[3:]
+        needs = ctx.needs_input_grad[1:]
         if tangent is None:
-            return (None,) * (3 + len(needs))
-        grads: list[Tensor | None] = [None] * len(needs)
-        for i, (own, other) in enumerate(zip(OPERANDS[ctx.slot], OPERANDS[ctx.slot][::-1])):
-            if needs[i]:
-                grads[i] = _gradient(own, values[own], {ctx.slot: tangent, other: values[other].conj()}, frame)
-        if needs[2:] == (True,):
-            grads[2] = bias_grad(tangent, len(frame.kernel_size))
-        return (None, None, None, *grads)
+            return (None,) * (1 + len(needs))
+        saved = ctx.saved_tensors  # once: hooks may have packed them
+        grads = [_gradient(ctx.call, saved, tangent, place) if needs[place] else None for place in (0, 1)]
+        grads += [bias_grad(tangent, saved[1].dim() - 2) if needed else None for needed in needs[2:]]
+        return (None, *grads)
 
     @staticmethod
-    def jvp(ctx: Any, _slot: None, _keys: None, _rest: None, *tangents: Tensor | None) -> Tensor:
-        values, frame = _recalled(ctx)
+    def jvp(ctx: Any, _call: None, *tangents: Tensor | None) -> Tensor:
+        values, frame = _recalled(ctx.call, ctx.saved_tensors)
         terms = [
-            filled(ctx.slot, values | {name: tangent}, None, frame)
-            for name, tangent in zip(OPERANDS[ctx.slot], tangents)
+            filled(ctx.call.slot, values | {name: tangent}, None, frame)
+            for name, tangent in zip(OPERANDS[ctx.call.slot], tangents)
             if tangent is not None
         ]
         bias = tangents[2] if len(tangents) > 2 else None
         if bias is not None:
             per_channel = bias.reshape(-1, *(1,) * len(frame.kernel_size))
-            terms.append(per_channel if terms else per_channel + _zeros(ctx.slot, values, frame))
+            terms.append(per_channel if terms else per_channel + _zeros(ctx.call.slot, values, frame))
         return sum(terms[1:], start=terms[0])
 
 
-def _recalled(ctx: Any) -> tuple[dict[str, Tensor], Frame]:
-    tensors = ctx.saved_tensors
-    values, _, frame = unpacked(ctx.slot, (*tensors, *(None,) * (ctx.slot == "grad"), *ctx.rest))
+record: Any = super(torch.autograd.Function, _Product).apply
+"""``_Product`` applied to a ``Call`` and its tensors, without the checks of torch.func's nesting."""
+
+
+def _recalled(call: Call, saved: Sequence[Tensor]) -> tuple[dict[str, Tensor], Frame]:
+    values, _, frame = unpacked(call.slot, (*saved, *(None,) * (call.slot == "grad"), *call.rest))
     return values, frame
 
 
-def _gradient(slot: str, like: Tensor, values: dict[str, Tensor], frame: Frame) -> Tensor:
-    """What fills ``slot``; nothing can be read off empty tensors, whose gradient is zero with ``like``'s strides."""
-    operands = [values[name] for name in OPERANDS[slot]]
-    if any(x.numel() == 0 for x in operands):
+def _gradient(call: Call, saved: Sequence[Tensor], tangent: Tensor, place: int) -> Tensor:
+    """The gradient of the operand in that place: what fills its slot, from the tangent and the other operand.
+
+    Nothing can be read off empty tensors, whose gradient is zero with the operand's strides.
+    """
+    slot, name = OPERANDS[call.slot][place], OPERANDS[call.slot][1 - place]
+    like, other = saved[place], saved[1 - place]
+    found = None if torch.is_grad_enabled() else call.gradient(slot, tangent, other)
+    if found is not None:
+        return found
+    if tangent.numel() == 0 or other.numel() == 0:
         keep = slot == "weight" and not like.is_complex()
         return torch.zeros_like(like, memory_format=torch.preserve_format if keep else torch.contiguous_format)
-    return filled(slot, values, None, frame)
+    _, frame = _recalled(call, saved)
+    return filled(slot, {call.slot: tangent, name: other.conj()}, None, frame)
 
 
 def bias_grad(grad: Tensor, dims: int) -> Tensor:
@@ -112,7 +140,6 @@ def _below(slot: str, keys: Any, args: Sequence[Any]) -> Tensor:
 def _recording(slot: str) -> Callable[..., Tensor]:
     """The operator's kernel at torch's autograd keys."""
     count = 3 if slot == "grad" else 2
-    apply: Any = super(torch.autograd.Function, _Product).apply
 
     def kernel(keys: Any, *args: Any) -> Tensor:
         tensors, rest = args[:count], args[count:]
@@ -120,11 +147,12 @@ def _recording(slot: str) -> Callable[..., Tensor]:
         recorded = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
         if not (recorded or transformed or forward_ad._current_level >= 0):
             return _below(slot, keys, args)
+        call = Call(slot, rest, lambda *tensors: _below(slot, keys, (*tensors, *rest)), transformed=True)
         if not transformed:
-            return apply(slot, keys, rest, *tensors)  # type: ignore[no-any-return]  # torch ships apply untyped
+            return record(call, *tensors)  # type: ignore[no-any-return]  # torch ships apply untyped
         # torch.func's own level is what this kernel was called for, so its check for nesting does not apply
         with enable_single_level_autograd_function():
-            return apply(slot, keys, rest, *tensors)  # type: ignore[no-any-return]  # likewise
+            return record(call, *tensors)  # type: ignore[no-any-return]  # likewise
 
     return kernel
 

@@ -17,6 +17,7 @@ from miniconv.arrays import describe, memory_format
 from miniconv.dtypes import DTYPES
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem, Operand
+from miniconv.remembering import Bounded
 
 __all__ = ["LIBRARY", "NAMES", "OPERANDS", "OPERATORS", "Frame", "Geometry", "filled", "packed", "real", "unpacked"]
 
@@ -32,8 +33,7 @@ _LEADING = {
     "input": "Tensor grad_output, Tensor weight, SymInt[] input_size, bool channels_last",
     "weight": "Tensor grad_output, Tensor input, SymInt[] kernel_size, bool channels_last",
 }
-PLANS = 4096  # remembered at most: a program has some hundred different convolutions
-_plans: dict[tuple[Any, ...], ConvPlan] = {}
+_plans: Bounded[tuple[Any, ...], ConvPlan] = Bounded(4096)  # a program has some hundred different convolutions
 _GEOMETRY = (
     "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt[] output_padding, bool transposed, SymInt groups"
 )
@@ -140,12 +140,7 @@ def _planned(slot: str, args: Sequence[Any]) -> ConvPlan:
     seen = [None if x is None else x.layout is torch.strided and (x.shape, x.stride(), x.dtype) for x in tensors]
     key = (slot, *seen, *[tuple(a) if type(a) is list else a for a in rest])
     found = _plans.get(key)
-    if found is None:
-        chosen = plan(_stated(*_statement(slot, args)))
-        if len(_plans) >= PLANS:
-            _plans.clear()
-        found = _plans[key] = chosen
-    return found
+    return found or _plans.remember(key, plan(_stated(*_statement(slot, args))))
 
 
 def real(slot: str, *args: Any) -> Tensor:
