@@ -35,7 +35,6 @@ from miniconv.codegen.kernels import (
 )
 from miniconv.codegen.schedule import choose_tile, split
 from miniconv.codegen.target import TARGETS, Target
-from miniconv.problem import ConvProblem
 
 # Objects for these can be made on any machine: how LLVM calls the machine, the processor, and what a file begins with.
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
@@ -113,9 +112,8 @@ def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtyp
 @pytest.mark.parametrize("dtype", paths.DTYPES)
 @pytest.mark.parametrize("target", paths.targets())
 def test_what_runs_here_equals_the_definition(path: str, dtype: str, target: str) -> None:
-    for text in paths.FAMILY:
-        problem = ConvProblem.parse(f"{text} {dtype}")
-        if paths.PATHS[path].refuses(problem) is not None or problem.multiply_adds > 500_000:
+    for problem in paths.served(path, dtype, paths.targets()[target], paths.FAMILY):
+        if problem.multiply_adds > 500_000:
             continue  # the definition takes a microsecond for each
         x, w, b = paths.operands(problem, np.random.default_rng(11))
         expected = reference.conv(problem, x, w, b)
