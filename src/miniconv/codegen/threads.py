@@ -20,6 +20,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from miniconv.codegen.cores import granted
 from miniconv.codegen.emit import Code
 from miniconv.codegen.jit import compile_code, host
 
@@ -46,13 +47,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def available() -> int:
-    """How many threads a call may use: torch's number where torch is imported, else what the process was given."""
+    """How many threads a call may use.
+
+    torch's number where torch is imported, else ``OMP_NUM_THREADS`` and the processors that this process may run on;
+    and never more than the control groups of Linux grant it.
+    """
     torch = sys.modules.get("torch")
     if torch is not None:
-        return int(torch.get_num_threads())
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(given), cores) if given.isdigit() else cores)
+        wanted = int(torch.get_num_threads())
+    else:
+        given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each level
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = max(1, min(int(given), cores)) if given.isdigit() else cores
+    share = granted()
+    return wanted if share is None else min(wanted, share)
 
 
 def run(stage: int, context: int, units: int, threads: int, scratch: int, stride: int) -> None:
