@@ -15,7 +15,7 @@ __all__ = ["granted"]
 
 @lru_cache(maxsize=1)
 def granted(root: str = "/") -> int | None:
-    """The processors' worth of time that control groups grant this process, rounded up; None without such a bound. Read once.
+    """The processors' worth of time that control groups grant this process, rounded up; None if they do not. Read once.
 
     Both versions are read. The bound of a group holds for the groups inside it, so the smallest on the way up counts.
 
@@ -41,11 +41,13 @@ def _groups(root: Path) -> Iterator[Path]:
         place, _, kind = line.partition(" - ")
         shown, mounted = (PurePosixPath(text) for text in place.split()[3:5])  # which group is seen at which directory
         system, _, options = kind.split()[:3]
-        controller = {"cgroup2": "", "cgroup": "cpu"}.get(system)
-        if controller not in member or (controller and controller not in options.split(",")):
+        controller = "" if system == "cgroup2" else "cpu"
+        if not system.startswith("cgroup") or controller not in member:
             continue
-        path = member[controller]
-        inner = path.relative_to(shown) if path.is_relative_to(shown) else PurePosixPath()
+        if controller and controller not in options.split(","):
+            continue
+        group = member[controller]
+        inner = group.relative_to(shown) if group.is_relative_to(shown) else PurePosixPath()
         top = root / mounted.relative_to("/")
         yield from (top / inner / "/".join([".."] * up) for up in range(len(inner.parts) + 1))
 
