@@ -109,6 +109,50 @@ def test_a_child_of_fork_computes_the_same(path: str) -> None:
     assert says(code, path) == "0 True"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("of_what", ["kernels", "plans"])
+def test_a_fork_while_other_threads_make_things(of_what: str) -> None:
+    """Children inherit the locks of threads that they do not have: llvmlite's, an import's, a cached property's."""
+    code = """
+    import faulthandler, itertools, os, threading
+    from miniconv.codegen.element import Element
+    from miniconv.codegen.emit import Code
+    from miniconv.codegen.kernels import emit_micro_kernel, micro_kernel_name
+    from miniconv.plan import plan
+    host, count, over = jit.host(), itertools.count(), threading.Event()
+    kernel = Code()
+    emit_micro_kernel(kernel, Element.of("float32", host), 2, 1)
+    def kernels():
+        return jit.compile_code(kernel, host).get_function_address(micro_kernel_name(2, 1)) > 0
+    def plans():
+        channels, rows, stride = 1 + next(count) % 40, 7 + os.getpid() % 7 + next(count) // 40 % 40, 1 + next(count) % 3
+        groups = channels if next(count) % 2 else 1
+        text = f"conv2d n1 c{channels} o{channels} i{rows}x11 k{1 + next(count) % 4}x3 s{stride}x1 g{groups} float32"
+        chosen = plan(ConvProblem.parse(text))
+        y = chosen(np.ones(chosen.problem.input_shape, "float32"), np.ones(chosen.problem.weight_shape, "float32"))
+        return (y == np.prod(chosen.problem.weight_shape[1:])).all()
+    make = {"kernels": kernels, "plans": plans}[sys.argv[1]]
+    def repeat():
+        while not over.is_set():
+            make()
+    others = [threading.Thread(target=repeat, daemon=True) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    codes = []
+    for _ in range(40):
+        child = os.fork()
+        if child == 0:
+            faulthandler.dump_traceback_later(20, exit=True)
+            os._exit(0 if all(make() for _ in range(4)) else 2)
+        codes.append(os.waitpid(child, 0)[1])
+        if codes[-1]:
+            break
+    over.set()
+    print(set(codes))
+    """
+    assert says(code, of_what) == "{0}"
+
+
 @pytest.mark.parametrize("shares", [2, 3, 7])
 def test_the_pool_runs_every_unit_once(shares: int) -> None:
     seen: list[tuple[int, ...]] = []

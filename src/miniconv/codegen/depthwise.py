@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import replace
 from functools import cache
 
@@ -90,19 +89,17 @@ class _Library:
     def __init__(self, dtype: str, target: Target) -> None:
         self.element, self.target = Element.of(dtype, target), target
         self._rows: dict[Shape, int] = {}
-        self._lock = threading.Lock()
         code = Code()
         emit_walk(code, self.element)
         self.run_address = compile_code(code, target).get_function_address("run")
 
     def rows(self, shape: Shape) -> int:
         """The address of a micro-kernel, compiled when first wanted."""
-        with self._lock:
-            if shape not in self._rows:
-                code = Code()
-                emit_rows(code, self.element, shape)
-                self._rows[shape] = compile_code(code, self.target).get_function_address(rows_name(shape))
-            return self._rows[shape]
+        if shape not in self._rows:
+            code = Code()
+            emit_rows(code, self.element, shape)
+            self._rows[shape] = compile_code(code, self.target).get_function_address(rows_name(shape))
+        return self._rows[shape]
 
 
 @cache  # never dropped: compiled code must outlive every plan
