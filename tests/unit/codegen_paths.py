@@ -18,7 +18,7 @@ from miniconv.codegen import engine, jit
 from miniconv.codegen.depthwise import depthwise, depthwise_refusal
 from miniconv.codegen.engine import Work
 from miniconv.codegen.schedule import Layout
-from miniconv.codegen.target import TARGETS, Target
+from miniconv.codegen.target import RUNS, TARGETS, Target
 from miniconv.codegen.winograd import winograd, winograd_refusal
 from miniconv.problem import ConvProblem
 
@@ -71,11 +71,7 @@ FAMILY = [
 def targets() -> dict[str, Target]:
     """The targets whose code this processor can run: its own, and the narrower ones of its kind."""
     host = jit.host()
-    wider_first = [host.name, "avx2", "x86-64"] if host.name != "neon" else ["neon"]
-    narrower = wider_first[wider_first.index("avx2") :] if host.name == "avx512" else wider_first[1:]
-    if host.name == "x86-64":
-        narrower = []
-    return {host.name: host, **{name: TARGETS[name] for name in narrower if name != host.name}}
+    return {name: host if name == host.name else TARGETS[name] for name in RUNS[host.name]}
 
 
 def five(x: Values) -> Values:

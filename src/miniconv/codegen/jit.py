@@ -12,8 +12,9 @@ import numpy as np
 
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import MAX_ROWS, MAX_VECTORS, Element, emit_micro_kernel, emit_walk, micro_kernel_name
-from miniconv.codegen.target import TARGETS, Target
+from miniconv.codegen.target import RUNS, TARGETS, Target
 from miniconv.lazy import UNFORKED
+from miniconv.settings import TARGET
 
 __all__ = ["Library", "assembly", "compile_code", "host", "library", "object_code"]
 
@@ -26,9 +27,17 @@ atexit.register(_LOCK.acquire)
 
 @lru_cache(maxsize=1)
 def host() -> Target:
-    """The processor that runs this, as LLVM knows it."""
+    """The processor that runs this, as LLVM knows it; or the narrower one that ``MINICONV_TARGET`` names.
+
+    Raises:
+        ValueError: this processor does not run the code of that one.
+    """
     with _LOCK:
-        return _host()
+        here = _host()
+    name = TARGET or here.name
+    if name not in RUNS[here.name]:
+        raise ValueError(f"MINICONV_TARGET is one of {', '.join(RUNS[here.name])} on this processor, but got {name!r}")
+    return here if name == here.name else TARGETS[name]
 
 
 def _host() -> Target:
