@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 
-.PHONY: help demo test test-targets test-full coverage bench lint format doctest docs clean
+.PHONY: help demo test test-targets test-arm test-full coverage bench lint format doctest docs clean
 
 help:
 	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
 	@echo "make test      all tests but those of test-full"
 	@echo "make test-targets  a sample of the parity suite without the engine, and with code for narrower processors"
+	@echo "make test-arm  the engine's code for ARM in an emulator; needs Debian's qemu-user and binutils-aarch64-linux-gnu"
 	@echo "make test-full the full products of the parity suite: every dtype and layout of conv1d, conv3d, transposed;"
 	@echo "               and all its grids as test-targets runs a sample of them"
 	@echo "make coverage  all tests, and which lines and branches they reach"
@@ -45,6 +46,9 @@ GRIDS := tests/parity/test_conv2d_grid.py tests/parity/test_family_grids.py
 
 test-targets: $(READY)
 	@set -e; for setup in $(SETUPS); do echo "$$setup"; env $$setup $(PYTEST) -m sample tests/parity/test_sample.py; done
+
+test-arm: $(READY)
+	$(PYTEST) -m arm tests/unit/test_codegen_arm.py
 
 # What make test samples: too long for CI.
 test-full: $(READY)
