@@ -10,5 +10,6 @@ Not part of the package: run from the top of the source, after ``pip install '.[
 | ``python -m bench.growth`` | how time grows with the sizes; memory; the first call of a process |
 | ``python -m bench.accuracy`` | the error of miniconv and of torch against float64 |
 
-Reading order: ``layers``, ``engines``, ``timing``, ``measure``, ``report``; ``peak`` and ``machine`` on the side.
+Reading order: ``layers``, ``engines``, ``timing``, ``measure``, ``report``; on the side ``peak``, ``bandwidth`` and
+``machine``.
 """
