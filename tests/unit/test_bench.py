@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # bench/ is a folder of the source, not an installed package
 
-from bench import accuracy, bandwidth, growth, layers, machine, measure, peak, report, timing
+from bench import accuracy, bandwidth, growth, layers, machine, measure, peak, plans, report, timing
 from miniconv import ConvProblem, reference
 
 
@@ -252,6 +252,18 @@ class TestBandwidth:
         lines = report.bandwidth_table(rows).splitlines()
         assert lines[2:] == ["| a one | 1024 | 2.1 | 5.2 | 40% |"]
         assert report.bandwidth_table(rows[1:]) == ""
+
+
+class TestPlans:
+    def test_every_part_takes_time(self):
+        pytest.importorskip("llvmlite")
+        rows = [plans.cost(text, rounds=3) for text in plans.TYPICAL[:1]]
+        assert rows[0]["seconds"] == sum(rows[0][name] for name in ("stated", "planned", "prepared"))
+        assert min(rows[0][name] for name in ("stated", "planned", "prepared")) > 0
+        row = {"problem": "conv2d ...", "stated": 1e-5, "planned": 2e-5, "prepared": 6e-4, "seconds": 6.3e-4}
+        text = plans.markdown({"machine": machine.describe(1), "command": "c", "plans": [row]})
+        assert "| `conv2d ...` | 10 | 20 | 600 | 630 |" in text
+        assert "1 of 1 take more than 500" in text
 
 
 class TestMachine:

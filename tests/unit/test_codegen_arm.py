@@ -53,8 +53,8 @@ class Objects:
 
     def __call__(self, code: Code, target: Target, symbols: dict[str, int]) -> jit.Compiled:
         index = len(self.files)
-        text = re.sub(r"(define void @)([.\w]+)", rf"\1m{index}.\2", code.text())
-        names = re.findall(rf"define void @m{index}\.([.\w]+)", text)
+        text = re.sub(r"(define \S+ @)([.\w]+)", rf"\1m{index}.\2", code.text())
+        names = re.findall(rf"define \S+ @m{index}\.([.\w]+)", text)
         assert names
         assert not symbols
         renamed = Code()
@@ -79,7 +79,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     assert not missing, f"apt-get install qemu-user binutils-aarch64-linux-gnu: there is no {', '.join(missing)}"
     made = Objects(tmp_path_factory.mktemp("arm"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jit, "_compiled", made)
+        patch.setattr(jit, "_defined", made)
         yield made
 
 

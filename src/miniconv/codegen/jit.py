@@ -81,10 +81,10 @@ def _machine(target: Target, jit: bool = True) -> Any:
     )
 
 
-def _module(code: Code) -> Any:
-    module = llvm.parse_assembly(code.text())
-    module.verify()
-    return module
+def _parsed(code: Code) -> Any:
+    parsed = llvm.parse_assembly(code.text())
+    parsed.verify()
+    return parsed
 
 
 class Compiled:
@@ -112,15 +112,15 @@ def compile_code(code: Code, target: Target, symbols: dict[str, int] | None = No
     Cost: about 5 ms for a kernel, and 40 kB of memory; an engine of LLVM's for each module would be 800 kB.
     """
     with _LOCK:
-        return _compiled(code, target, symbols or {})
+        return _defined(code, target, symbols or {})
 
 
-def _compiled(code: Code, target: Target, symbols: dict[str, int]) -> Compiled:
+def _defined(code: Code, target: Target, symbols: dict[str, int]) -> Compiled:
     for name, address in symbols.items():
         llvm.add_symbol(name, address)
     if target not in _ENGINES:
         _ENGINES[target] = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
-    engine, module = _ENGINES[target], _module(code)
+    engine, module = _ENGINES[target], _parsed(code)
     defined = [f for f in module.functions if not f.is_declaration and f.linkage != llvm.Linkage.internal]
     names = [function.name for function in defined]
     for function in defined:  # modules of one engine share their names
@@ -135,13 +135,13 @@ def _compiled(code: Code, target: Target, symbols: dict[str, int]) -> Compiled:
 def assembly(code: Code, target: Target) -> str:
     """The instructions that LLVM chooses on any target, to be read; this processor need not be of its kind."""
     with _LOCK:
-        return str(_machine(target, jit=False).emit_assembly(_module(code)))
+        return str(_machine(target, jit=False).emit_assembly(_parsed(code)))
 
 
 def object_code(code: Code, target: Target) -> bytes:
     """The same as the bytes of an object file, to be linked."""
     with _LOCK:
-        return bytes(_machine(target, jit=False).emit_object(_module(code)))
+        return bytes(_machine(target, jit=False).emit_object(_parsed(code)))
 
 
 class Library:
