@@ -7,12 +7,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 
-.PHONY: help demo test test-full coverage bench lint format doctest docs clean
+.PHONY: help demo test test-targets test-arm test-full coverage bench lint format doctest docs clean
 
 help:
 	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
 	@echo "make test      all tests but those of test-full"
-	@echo "make test-full the full products of the parity suite: every dtype and layout of conv1d, conv3d, transposed"
+	@echo "make test-targets  a sample of the parity suite without the engine, and with code for narrower processors"
+	@echo "make test-arm  the engine's code for ARM in an emulator; needs Debian's qemu-user and binutils-aarch64-linux-gnu"
+	@echo "make test-full the full products of the parity suite: every dtype and layout of conv1d, conv3d, transposed;"
+	@echo "               and all its grids as test-targets runs a sample of them"
 	@echo "make coverage  all tests, and which lines and branches they reach"
 	@echo "make bench     every layer of published networks, timed beside torch and other engines (ARGS='--threads 2')"
 	@echo "make lint      ruff, mypy --strict, import-linter"
@@ -32,15 +35,28 @@ demo: $(READY)
 	$(BIN)/python -m miniconv demo --out demo-out
 
 # One BLAS thread a worker: two workers with two threads each only get in one another's way.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
 test: $(READY)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	$(PYTEST)
+
+# How else than with the engine's code for the processor at hand, which must be an x86 with AVX2 for the last two.
+SETUPS := MINICONV_ALGORITHM=im2col MINICONV_TARGET=avx2 MINICONV_TARGET=x86-64
+GRIDS := tests/parity/test_conv2d_grid.py tests/parity/test_family_grids.py
+
+test-targets: $(READY)
+	@set -e; for setup in $(SETUPS); do echo "$$setup"; env $$setup $(PYTEST) -m sample tests/parity/test_sample.py; done
+
+test-arm: $(READY)
+	$(PYTEST) -m arm tests/unit/test_codegen_arm.py
 
 # What make test samples: too long for CI.
 test-full: $(READY)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m full
+	$(PYTEST) -m full
+	@set -e; for setup in $(SETUPS); do echo "$$setup"; env $$setup $(PYTEST) $(GRIDS); done
 
 coverage: $(READY)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 # The other engines are no part of the development set-up: only those who measure need them.
 $(BENCH_READY): $(READY)

@@ -4,6 +4,8 @@ A result is plain data, so that it can travel between processes and into JSON: f
 useful FLOPs, and under ``engines``, by name, either
 
     seconds, ratio (torch's time over this engine's), gflops, cores, rounds, error     or     refused: the reason
+
+A depthwise layer also has ``stream``: the bytes that it must move, and the seconds of a loop that only does that.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.bandwidth import Stream, Traffic
 from bench.engines import ENGINES, REFERENCE, Prepared, limited_to
 from bench.layers import Layer, Operands, operands
 from bench.machine import in_a_process_of_its_own
 from bench.timing import SETTLE_SECONDS, interleave, sampler, speed_up
 from miniconv import ConvProblem
+from miniconv.codegen import unavailable_reason
 from miniconv.dtypes import DTYPES
+
+STREAM = "stream"  # of depthwise layers: a loop that only moves as many bytes
 
 Row = dict[str, Any]
 Array = npt.NDArray[Any]
@@ -104,7 +110,12 @@ def time_layer(layer: Layer, names: Sequence[str], threads: int, seconds: float)
         else:
             engines[name] = {"error": error}
             samplers[name] = sampler(prepared.run, settle=settle)
+    if layer.problem.groups == layer.problem.in_channels > 1 and unavailable_reason() is None:
+        samplers[STREAM] = sampler(Stream(Traffic.of(layer.problem), threads), settle=settle)
     samples = interleave(samplers, seconds)
+    if STREAM in samples:
+        stream = median(sample.seconds for sample in samples.pop(STREAM))
+        row["stream"] = {"bytes": sum(Traffic.of(layer.problem)), "seconds": stream}
     reference = [sample.seconds for sample in samples[REFERENCE]]
     for name, taken in samples.items():
         times = [sample.seconds for sample in taken]

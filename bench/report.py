@@ -88,6 +88,21 @@ def layer_table(rows: Sequence[Row]) -> str:
     return table(["layer", "problem", "torch, us", *names, f"{OWN}, GFLOP/s", "of peak"], lines)
 
 
+def bandwidth_table(rows: Sequence[Row]) -> str:
+    """Every depthwise layer: its bytes, the rate at which miniconv moves them, and that of a loop that only does so."""
+    lines = []
+    for row in rows:
+        own, stream = row["engines"].get(OWN, {}), row.get("stream")
+        if stream is None or "seconds" not in own:
+            continue
+        rates = [stream["bytes"] / seconds / 1e9 for seconds in (own["seconds"], stream["seconds"])]
+        share = stream["seconds"] / own["seconds"]
+        cells = [f"{stream['bytes'] / 2**10:.0f}", *map("{:.1f}".format, rates), f"{share:.0%}"]
+        lines.append([f"{row['group']} {row['name']}", *cells])
+    header = ["depthwise layer", "input, weight, output, KiB", f"{OWN}, GB/s", "only moved, GB/s", "of that roof"]
+    return table(header, lines) if lines else ""
+
+
 def markdown(result: dict[str, Any]) -> str:
     """The whole report of ``python -m bench``."""
     rows = result["layers"]
@@ -107,6 +122,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"Repeat: `{result['command']}`",
         summary_table(rows),
         layer_table(rows),
+        *filter(None, [bandwidth_table(rows)]),
         *(["Not timed:\n\n" + "\n".join(refused)] if refused else []),
     ]
     return "\n\n".join(parts) + "\n"

@@ -15,7 +15,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from miniconv.algorithms import ALGORITHMS, im2col
 from miniconv.arrays import Array
 from miniconv.codegen import unavailable_reason
 from miniconv.dtypes import DTYPES
+from miniconv.lazy import UNFORKED, cached_property
 from miniconv.problem import ConvProblem
 from miniconv.settings import current
 
@@ -275,7 +276,8 @@ def _engine_reason(problem: ConvProblem) -> str | None:
 @lru_cache(maxsize=1)
 def _missing() -> str | None:
     """Why there is no engine in this process, or None; a program is told once."""
-    reason = unavailable_reason()
+    with UNFORKED:  # it imports, and a child could not
+        reason = unavailable_reason()
     if reason is not None:
         warnings.warn(f"{reason}. Convolutions are right, but slower", RuntimeWarning, stacklevel=2)
     return reason
@@ -283,7 +285,8 @@ def _missing() -> str | None:
 
 def _compile(problem: ConvProblem) -> Compiled:
     """``problem``, in the dtype that it is computed in, for the engine."""
-    from miniconv.codegen.operands import Compiled
+    with UNFORKED:
+        from miniconv.codegen.operands import Compiled
 
     return Compiled(_batched(problem))
 

@@ -20,10 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from miniconv.dtypes import DTYPES
+from miniconv.lazy import cached_property
 from miniconv.padding_forms import padding_by_sides, padding_from_text
 from miniconv.problem_text import format_problem, parse_fields
 from miniconv.rules import (

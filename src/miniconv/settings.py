@@ -5,6 +5,10 @@ Three settings, each with an environment variable that is read when miniconv is 
     threads       MINICONV_THREADS       how many threads a call may use; None: torch's number, or the process's cores
     algorithm     MINICONV_ALGORITHM     a name of ``miniconv.plan``; None: the plan's choice
     reproducible  MINICONV_REPRODUCIBLE  no algorithm that rounds otherwise than a plain sum (Winograd)
+
+A fourth variable cannot be changed while a program runs: ``MINICONV_TARGET`` names a processor that the engine is to
+write code for, ``avx512``, ``avx2``, ``x86-64`` or ``neon``. The one at hand must be of that kind, or a wider one of
+it; without the variable it is what code is written for. Another processor's sums may be rounded otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-__all__ = ["Settings", "config", "current"]
+__all__ = ["TARGET", "Settings", "config", "current"]
 
 
 class Settings(NamedTuple):
@@ -61,6 +65,9 @@ def _from_environment(environment: Any) -> Settings:
         raise ValueError(f"MINICONV_REPRODUCIBLE is 0 or 1, but got {reproducible!r}")
     return _checked(Settings(int(threads) if threads else None, algorithm or None, reproducible == "1"))
 
+
+TARGET: str | None = os.environ.get("MINICONV_TARGET", "").strip() or None
+"""The processor that code is written for; None: the one at hand."""
 
 _AT_START = _from_environment(os.environ)
 _current: ContextVar[Settings] = ContextVar("miniconv settings", default=_AT_START)

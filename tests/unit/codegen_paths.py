@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen import engine, jit
+from miniconv.codegen.depthwise import depthwise, depthwise_refusal
 from miniconv.codegen.engine import Work
 from miniconv.codegen.schedule import Layout
-from miniconv.codegen.target import TARGETS, Target
+from miniconv.codegen.target import RUNS, TARGETS, Target
 from miniconv.codegen.winograd import winograd, winograd_refusal
 from miniconv.problem import ConvProblem
 
@@ -25,15 +26,19 @@ Values = NDArray[Any]
 
 
 class Path(NamedTuple):
-    """How work is prepared, and which problems are refused: a sentence, or None for those that are served."""
+    """How work is prepared, why it is not (a sentence, or None for what is served), and a problem that is served."""
 
     prepare: Callable[[ConvProblem, Layout, Target, int], Work]
-    refuses: Callable[[ConvProblem], str | None]
+    refuses: Callable[[ConvProblem, Layout, Target], str | None]
+    typical: str
 
+
+DENSE = "conv2d n2 c34 o36 i13x17 k3x3 p1x1 bias"
 
 PATHS = {
-    "direct": Path(engine.direct, lambda problem: None),
-    "winograd": Path(winograd, winograd_refusal),
+    "depthwise": Path(depthwise, depthwise_refusal, "conv2d n2 c34 o34 i13x17 k3x3 p1x1 g34 bias"),
+    "winograd": Path(winograd, lambda problem, layout, target: winograd_refusal(problem), DENSE),
+    "direct": Path(engine.direct, lambda problem, layout, target: None, DENSE),
 }
 
 DTYPES = ("float32", "float64")
@@ -52,9 +57,12 @@ FAMILY = [
     "conv2d n1 c3 o40 i15x16 k3x3 p5x2 d5x1",
     "conv2d n2 c12 o12 i14x19 k3x3 p1x1 g12 bias",
     "conv2d n1 c6 o12 i14x19 k5x3 s2x2 p2x1 g6",
+    "conv2d n2 c9 o9 i5x41 k3x5 s3x1 d2x3 p4x1 g9 bias",
+    "conv1d n2 c5 o5 i61 k5 s2 p2 d2 g5 bias",
     "conv3d n1 c3 o4 i9x5x8 k3x2x2 p2x0x1 d2x3x3",
     "conv_transpose1d n1 c4 o6 i9 k3 s1 p1 d3",
     "conv_transpose2d n1 c4 o6 i5x7 k3x4 s2x3 p1x1 op1x0 g2 bias",
+    "conv_transpose2d n1 c4 o8 i15x17 k3x2 p3x2 d2x4 op1x3 g4",
     "conv_transpose2d n3 c8 o8 i2x30 k3x3 s2x2 p1x1 g8",  # a single row of outputs from two rows of input
     "conv_transpose3d n1 c2 o2 i3x4x5 k2x3x2 s2x1x2 p0x1x1",
 ]
@@ -63,11 +71,7 @@ FAMILY = [
 def targets() -> dict[str, Target]:
     """The targets whose code this processor can run: its own, and the narrower ones of its kind."""
     host = jit.host()
-    wider_first = [host.name, "avx2", "x86-64"] if host.name != "neon" else ["neon"]
-    narrower = wider_first[wider_first.index("avx2") :] if host.name == "avx512" else wider_first[1:]
-    if host.name == "x86-64":
-        narrower = []
-    return {host.name: host, **{name: TARGETS[name] for name in narrower if name != host.name}}
+    return {name: host if name == host.name else TARGETS[name] for name in RUNS[host.name]}
 
 
 def five(x: Values) -> Values:
@@ -81,9 +85,28 @@ def strides_of(x: Values) -> tuple[int, ...]:
     return x.strides[:2] + missing + x.strides[2:]
 
 
+def layout_of(x: Values, w: Values, y: Values) -> Layout:
+    """Where the elements of these operands lie."""
+    return Layout(strides_of(x), strides_of(w), strides_of(y))
+
+
+def serves(path: str, problem: ConvProblem, target: Target, *operands: Values) -> bool:
+    """Whether a path computes ``problem`` for operands that lie as these do; by default in its memory format."""
+    if not operands:
+        shapes = (problem.batched_input_shape, problem.weight_shape, problem.batched_output_shape)
+        operands = tuple(laid_out(np.empty(shape, problem.dtype), problem.memory_format) for shape in shapes)
+    return PATHS[path].refuses(problem, layout_of(*operands), target) is None
+
+
+def served(path: str, dtype: str, target: Target, texts: list[str]) -> list[ConvProblem]:
+    """Those of the problems that a path computes."""
+    every = (ConvProblem.parse(f"{text} {dtype}") for text in texts)
+    return [problem for problem in every if serves(path, problem, target)]
+
+
 def prepared(path: str, problem: ConvProblem, x: Values, w: Values, y: Values, target: Target, threads: int) -> Work:
     """The work of ``problem`` for operands that lie as these do."""
-    return PATHS[path].prepare(problem, Layout(strides_of(x), strides_of(w), strides_of(y)), target, threads)
+    return PATHS[path].prepare(problem, layout_of(x, w, y), target, threads)
 
 
 def execute(work: Work, x: Values, w: Values, b: Values | None, y: Values) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # bench/ is a folder of the source, not an installed package
 
-from bench import accuracy, growth, layers, machine, measure, peak, report, timing
+from bench import accuracy, bandwidth, growth, layers, machine, measure, peak, plans, report, timing
 from miniconv import ConvProblem, reference
 
 
@@ -223,6 +223,47 @@ class TestPeak:
         assert loop(4) == 1 + 3 * (2 - 2**-4)
         assert loop.flops_a_round == 2 * 3 * loop.lanes
         assert peak.peak_gflops(dtype, threads=2, seconds=1e-3, repeats=1) > 0.1
+
+
+class TestBandwidth:
+    @pytest.mark.parametrize("threads", [1, 2])
+    @pytest.mark.parametrize("traffic", [(2**16 + 3, 2**14), (2**14, 2**16 + 3), (2**15, 2**15), (5, 7)])
+    def test_the_loop_moves_as_many_bytes(self, traffic, threads):
+        pytest.importorskip("llvmlite")
+        stream = bandwidth.Stream(bandwidth.Traffic(*traffic), threads)
+        assert all(0 <= want - got < 2**9 * threads for want, got in zip(traffic, stream.moved))
+        both = min(stream.moved) // threads
+        rng = np.random.default_rng(0)
+        stream.source[:] = rng.integers(0, 256, len(stream.source))
+        stream.target[:] = 255
+        stream()
+        for source, target in zip(
+            *(
+                a[:size].reshape(threads, size // threads)
+                for a, size in ((stream.source, stream.moved.read), (stream.target, stream.moved.written))
+            )
+        ):
+            # the first vector holds what was read beyond the copied part
+            assert np.array_equal(source[64:both], target[64:both])
+            assert not target[max(both, 64) :].any()
+
+    def test_the_table(self):
+        rows = [row("a", "one", miniconv=2.0) | {"stream": {"bytes": 2**20, "seconds": 2e-4}}, row("a", "two")]
+        lines = report.bandwidth_table(rows).splitlines()
+        assert lines[2:] == ["| a one | 1024 | 2.1 | 5.2 | 40% |"]
+        assert report.bandwidth_table(rows[1:]) == ""
+
+
+class TestPlans:
+    def test_every_part_takes_time(self):
+        pytest.importorskip("llvmlite")
+        rows = [plans.cost(text, rounds=3) for text in plans.TYPICAL[:1]]
+        assert rows[0]["seconds"] == sum(rows[0][name] for name in ("stated", "planned", "prepared"))
+        assert min(rows[0][name] for name in ("stated", "planned", "prepared")) > 0
+        row = {"problem": "conv2d ...", "stated": 1e-5, "planned": 2e-5, "prepared": 6e-4, "seconds": 6.3e-4}
+        text = plans.markdown({"machine": machine.describe(1), "command": "c", "plans": [row]})
+        assert "| `conv2d ...` | 10 | 20 | 600 | 630 |" in text
+        assert "1 of 1 take more than 500" in text
 
 
 class TestMachine:

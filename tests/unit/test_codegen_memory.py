@@ -99,7 +99,7 @@ def _child(path: str, target: str, dtype: str, count: int) -> None:
     fixed = (ConvProblem.parse(f"{text} {dtype}") for text in paths.FAMILY)
     every = (problem for source in (fixed, paths.problems(rng, dtype)) for problem in source)
     for problem in every:
-        if paths.PATHS[path].refuses(problem) is None:
+        if paths.serves(path, problem, run.target):
             print(problem, flush=True)
             if wrong := run(problem, rng):
                 sys.exit(wrong)

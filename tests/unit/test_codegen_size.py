@@ -84,7 +84,7 @@ def run_random_shapes(path: str, dtype: str, count: int) -> list[int]:
     for rows in range(1, MAX_ROWS + 1):  # every micro-kernel that there can be
         for vectors in range(1, min(MAX_VECTORS, (host.registers - 1) // (rows + 1)) + 1):
             jit.library(dtype, host).kernel_table(frozenset({(False, rows, vectors), (True, rows, vectors)}))
-    source = (p for p in paths.problems(rng, dtype, 50_000) if paths.PATHS[path].refuses(p) is None)
+    source = (p for p in paths.problems(rng, dtype, 50_000) if paths.serves(path, p, host))
     for index, problem in zip(range(count), source):
         paths.convolved(path, problem, *paths.operands(problem, rng), host)
         if index % (count // 10) == count // 10 - 1:
@@ -106,9 +106,9 @@ def test_a_new_shape_compiles_nothing() -> None:
     host = jit.host()
     first, second = (ConvProblem.parse(f"conv2d n1 c16 o16 i{size} k3x3 p1") for size in ("40x42", "30x42"))
     paths.convolved("direct", first, *paths.operands(first, np.random.default_rng(0)), host)
-    before = len(jit._ENGINES)
+    before = jit.Compiled.count
     paths.convolved("direct", second, *paths.operands(second, np.random.default_rng(0)), host)
-    assert len(jit._ENGINES) == before
+    assert jit.Compiled.count == before
 
 
 START = """

@@ -28,7 +28,6 @@ from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micr
 from miniconv.codegen.records import MAX_ROWS, MAX_VECTORS
 from miniconv.codegen.schedule import choose_tile, split
 from miniconv.codegen.target import TARGETS, Target
-from miniconv.problem import ConvProblem
 
 # Objects for these can be made on any machine: how LLVM calls the machine, the processor, and what a file begins with.
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
@@ -44,7 +43,7 @@ FUSED = {"skylake-avx512": r"\bvfmadd", "haswell": r"\bvfmadd", "neoverse-n1": r
 # Tiles of a single vector are for tiny images. There LLVM loads some weights of haswell's too early: this many accesses
 # to the stack has the loop of the worst, 14 rows.
 SPILLS_OF_ONE_VECTOR = {"skylake-avx512": 0, "haswell": 12, "neoverse-n1": 0, "apple-m1": 0}
-# Without a table of steps LLVM begins the loads of one processor's step so early that up to three sums leave the registers.
+# Without a table of steps LLVM begins one processor's loads so early that up to three sums leave the registers.
 SPILLS_OF_PANELS = {"skylake-avx512": 0, "haswell": 0, "neoverse-n1": 6, "apple-m1": 0}
 
 
@@ -112,9 +111,8 @@ def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtyp
 @pytest.mark.parametrize("dtype", paths.DTYPES)
 @pytest.mark.parametrize("target", paths.targets())
 def test_what_runs_here_equals_the_definition(path: str, dtype: str, target: str) -> None:
-    for text in paths.FAMILY:
-        problem = ConvProblem.parse(f"{text} {dtype}")
-        if paths.PATHS[path].refuses(problem) is not None or problem.multiply_adds > 500_000:
+    for problem in paths.served(path, dtype, paths.targets()[target], paths.FAMILY):
+        if problem.multiply_adds > 500_000:
             continue  # the definition takes a microsecond for each
         x, w, b = paths.operands(problem, np.random.default_rng(11))
         expected = reference.conv(problem, x, w, b)

@@ -18,11 +18,9 @@ pytest.importorskip("llvmlite", reason="the engine is compiled by llvmlite")
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and codegen_paths.py is no test
 import codegen_paths as paths
 
-from miniconv.codegen import engine, jit, threads
+from miniconv.codegen import jit, threads
 from miniconv.codegen.target import TARGETS
 from miniconv.problem import ConvProblem
-
-PROBLEM = "conv2d n2 c34 o36 i13x17 k3x3 p1x1 bias"
 
 # What a child process begins with: `check(path, threads)` runs a problem and compares it with the parent's bits.
 PRELUDE = f"""
@@ -30,9 +28,9 @@ import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np, codegen_paths as paths
 from miniconv.codegen import engine, jit, threads
 from miniconv.problem import ConvProblem
-problem = ConvProblem.parse({PROBLEM!r})
-x, w, b = paths.operands(problem, np.random.default_rng(8), whole=False)
 def convolved(path, threads):
+    problem = ConvProblem.parse(paths.PATHS[path].typical)
+    x, w, b = paths.operands(problem, np.random.default_rng(8), whole=False)
     return paths.convolved(path, problem, x, w, b, jit.host(), threads)
 """
 
@@ -45,16 +43,11 @@ def says(code: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def served(path: str, dtype: str) -> list[ConvProblem]:
-    every = (ConvProblem.parse(f"{text} {dtype}") for text in paths.FAMILY)
-    return [problem for problem in every if paths.PATHS[path].refuses(problem) is None]
-
-
 @pytest.mark.parametrize(("path", "dtype"), list(product(paths.PATHS, paths.DTYPES)))
 def test_many_callers_at_once(path: str, dtype: str) -> None:
     host = jit.host()
     work = []
-    for problem in served(path, dtype):
+    for problem in paths.served(path, dtype, host, paths.FAMILY):
         operands = paths.operands(problem, np.random.default_rng(9), whole=False)
         work.append((problem, operands, paths.convolved(path, problem, *operands, host)))
 
@@ -67,27 +60,25 @@ def test_many_callers_at_once(path: str, dtype: str) -> None:
         assert all(pool.map(call, range(40 * len(work))))
 
 
-def test_one_work_serves_many_callers_at_once() -> None:
+@pytest.mark.parametrize("path", paths.PATHS)
+def test_one_work_serves_many_callers_at_once(path: str) -> None:
     """The work of a problem is shared by all who call it; nothing in it may be written to."""
-    problem = ConvProblem.parse(PROBLEM)
+    problem = ConvProblem.parse(paths.PATHS[path].typical)
     rng = np.random.default_rng(10)
     calls = [paths.operands(problem, rng, whole=False) for _ in range(16)]
-    for path in paths.PATHS:
-        if paths.PATHS[path].refuses(problem) is not None:
-            continue
-        y = np.empty(problem.batched_output_shape, "float32")
-        work = paths.prepared(path, problem, calls[0][0], calls[0][1], y, jit.host(), 2)
-        before = work.program.copy()
+    y = np.empty(problem.batched_output_shape, "float32")
+    work = paths.prepared(path, problem, calls[0][0], calls[0][1], y, jit.host(), 2)
+    before = work.program.copy()
 
-        def call(operands: tuple, path: str = path, work: engine.Work = work) -> bool:
-            got = np.empty(problem.batched_output_shape, "float32")
-            for _ in range(20):
-                paths.execute(work, *operands, got)
-            return np.array_equal(got, paths.convolved(path, problem, *operands, jit.host()))
+    def call(operands: tuple) -> bool:
+        got = np.empty(problem.batched_output_shape, "float32")
+        for _ in range(20):
+            paths.execute(work, *operands, got)
+        return np.array_equal(got, paths.convolved(path, problem, *operands, jit.host()))
 
-        with ThreadPoolExecutor(8) as pool:
-            assert all(pool.map(call, calls))
-        assert np.array_equal(work.program, before)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(call, calls))
+    assert np.array_equal(work.program, before)
 
 
 def test_threads_that_come_first_together_share_one_library() -> None:
@@ -116,6 +107,50 @@ def test_a_child_of_fork_computes_the_same(path: str) -> None:
     print(os.waitpid(child, 0)[1], np.array_equal(convolved(path, 2), expected[1]))
     """
     assert says(code, path) == "0 True"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("of_what", ["kernels", "plans"])
+def test_a_fork_while_other_threads_make_things(of_what: str) -> None:
+    """Children inherit the locks of threads that they do not have: llvmlite's, an import's, a cached property's."""
+    code = """
+    import faulthandler, itertools, os, threading
+    from miniconv.codegen.element import Element
+    from miniconv.codegen.emit import Code
+    from miniconv.codegen.kernels import emit_micro_kernel, micro_kernel_name
+    from miniconv.plan import plan
+    host, count, over = jit.host(), itertools.count(), threading.Event()
+    kernel = Code()
+    emit_micro_kernel(kernel, Element.of("float32", host), 2, 1)
+    def kernels():
+        return jit.compile_code(kernel, host).get_function_address(micro_kernel_name(2, 1)) > 0
+    def plans():
+        channels, rows, stride = 1 + next(count) % 40, 7 + os.getpid() % 7 + next(count) // 40 % 40, 1 + next(count) % 3
+        groups = channels if next(count) % 2 else 1
+        text = f"conv2d n1 c{channels} o{channels} i{rows}x11 k{1 + next(count) % 4}x3 s{stride}x1 g{groups} float32"
+        chosen = plan(ConvProblem.parse(text))
+        y = chosen(np.ones(chosen.problem.input_shape, "float32"), np.ones(chosen.problem.weight_shape, "float32"))
+        return (y == np.prod(chosen.problem.weight_shape[1:])).all()
+    make = {"kernels": kernels, "plans": plans}[sys.argv[1]]
+    def repeat():
+        while not over.is_set():
+            make()
+    others = [threading.Thread(target=repeat, daemon=True) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    codes = []
+    for _ in range(40):
+        child = os.fork()
+        if child == 0:
+            faulthandler.dump_traceback_later(20, exit=True)
+            os._exit(0 if all(make() for _ in range(4)) else 2)
+        codes.append(os.waitpid(child, 0)[1])
+        if codes[-1]:
+            break
+    over.set()
+    print(set(codes))
+    """
+    assert says(code, of_what) == "{0}"
 
 
 @pytest.mark.parametrize("shares", [2, 3, 7])

@@ -10,6 +10,7 @@ import pytest
 
 import miniconv
 from miniconv.algorithms import ALGORITHMS
+from miniconv.codegen.target import RUNS
 from miniconv.plan import plan
 from miniconv.problem import ConvProblem
 from miniconv.settings import ALGORITHM_NAMES, Settings, current
@@ -85,3 +86,19 @@ def test_the_environment(variables, expected):
         [sys.executable, "-c", code], env={**clean, **variables}, capture_output=True, text=True, check=False
     )
     assert expected in done.stdout + done.stderr
+
+
+def test_a_target_that_this_processor_does_not_run_is_refused():
+    pytest.importorskip("llvmlite", reason="the engine is compiled by llvmlite")
+    code = "from miniconv.codegen import jit; print(jit.host().name)"
+    said = {}
+    for name in ("", "avx512", "avx2", "x86-64", "neon", "abacus"):
+        command = [sys.executable, "-c", code]
+        environment = {**os.environ, "MINICONV_TARGET": name}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        said[name] = done.stdout.strip() or done.stderr.splitlines()[-1]
+    here = said.pop("")
+    served = RUNS[here]
+    for name, answer in said.items():
+        refusal = f"ValueError: MINICONV_TARGET is one of {', '.join(served)} on this processor, but got {name!r}"
+        assert answer == (name if name in served else refusal)

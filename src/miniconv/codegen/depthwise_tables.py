@@ -36,7 +36,8 @@ from miniconv.problem import ConvProblem
 __all__ = ["BAND", "PHASE", "RECORD", "STEP", "TILE", "Tables"]
 
 MOST_ROWS = 14  # of a tile; more save few loads, and fewer images divide by them
-MOST_TAPS = 7  # kernel rows in a step, whose weights are kept in registers
+TAPS = (7, 5, 3, 2, 1)  # kernel rows in a step, whose weights are kept in registers
+SHARED_STEP = 2  # with a larger one the rows of a tile share hardly an input row: one kernel row in a step does as well
 FEW_ROWS = 4  # of output: with fewer a tile's vectors are neighbours in the row
 NEAR_BYTES = 24 << 10  # of input that is packed before it is computed: half of a first-level cache
 FAR_BYTES = 256 << 10  # of one packed channel that is computed in no smaller bands for the rows that they share
@@ -209,12 +210,15 @@ class _Builder:
         common = math.gcd(h.stride, h.dilation)
         smallest = max(1, rows * common // h.dilation)  # output rows that share input
         across = smallest < FEW_ROWS and self.w.output >= 2 * self.lanes
-        taps = 1 if across else max(n for n in range(1, MOST_TAPS + 1) if h.kernel % n == 0)
+        step = h.stride // common
+        taps = next(
+            n for n in TAPS if n == 1 or (not across and h.kernel % n == 0 and step < n and step <= SHARED_STEP)
+        )
         most = min(MOST_ROWS, self.target.registers - taps - 2)
         count = self.w.output // self.lanes if across else smallest
         # the fewest tiles, and those as small as they can be
         size = min(most, count) if across else -(-smallest // -(-smallest // most))
-        return Shape(size, taps, h.stride // common if taps > 1 else 1, self.narrow), across
+        return Shape(size, taps, step if taps > 1 else 1, self.narrow), across
 
     def tiles(self, rows: int, shape: Shape, across: bool, apart: int, row: int) -> tuple[int, int]:
         """The table of tiles of a band with so many rows: how many, and where it begins."""

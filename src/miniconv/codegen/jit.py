@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
+import atexit
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -15,19 +14,35 @@ import numpy as np
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micro_kernel_name
 from miniconv.codegen.records import KERNELS
-from miniconv.codegen.target import TARGETS, Target
+from miniconv.codegen.target import RUNS, TARGETS, Target
+from miniconv.lazy import UNFORKED
+from miniconv.settings import TARGET
 
 __all__ = ["Library", "assembly", "compile_code", "host", "library", "module", "object_code"]
 
-# Held by whoever compiles, and by whoever forks: a child must not begin with LLVM in the middle of something.
-_LOCK = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+# llvmlite has a lock of its own, which it takes for every call, and a child of a fork inherits it as it is. So every
+# call of llvmlite's stands in a function that is called under this one, and whose end is the end of its objects. Nor
+# may the process end while another thread is in LLVM.
+_LOCK = UNFORKED
+atexit.register(_LOCK.acquire)
 
 
 @lru_cache(maxsize=1)
 def host() -> Target:
-    """The processor that runs this, as LLVM knows it."""
+    """The processor that runs this, as LLVM knows it; or the narrower one that ``MINICONV_TARGET`` names.
+
+    Raises:
+        ValueError: this processor does not run the code of that one.
+    """
+    with _LOCK:
+        here = _host()
+    name = TARGET or here.name
+    if name not in RUNS[here.name]:
+        raise ValueError(f"MINICONV_TARGET is one of {', '.join(RUNS[here.name])} on this processor, but got {name!r}")
+    return here if name == here.name else TARGETS[name]
+
+
+def _host() -> Target:
     features = dict(llvm.get_host_cpu_features())
     cpu, text = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     triple = llvm.get_process_triple()
@@ -54,7 +69,7 @@ def _l2_bytes() -> int:
     return int(text[:-1]) << 10 if text[:-1].isdigit() and text.endswith("K") else 0
 
 
-_ENGINES: list[Any] = []
+_ENGINES: dict[Target, Any] = {}  # never dropped: addresses of compiled code are handed out as numbers
 
 
 def _machine(target: Target, jit: bool = True) -> Any:
@@ -74,13 +89,49 @@ def _parsed(code: Code) -> Any:
     return parsed
 
 
-def compile_code(code: Code, target: Target) -> Any:
-    """The compiled module. It is kept for ever: addresses in it are handed out as numbers."""
+class Compiled:
+    """Functions that have been compiled."""
+
+    count = 0
+
+    def __init__(self, addresses: dict[str, int]) -> None:
+        self._addresses = addresses
+        Compiled.count += 1
+
+    def get_function_address(self, name: str) -> int:
+        """Where the function of that name begins."""
+        return self._addresses[name]
+
+
+def compile_code(code: Code, target: Target, symbols: dict[str, int] | None = None) -> Compiled:
+    """Compile a module. What it defines is kept for ever, and its text is not.
+
+    Args:
+        code: the module.
+        target: a processor whose code this one can run.
+        symbols: the addresses of functions that the module declares.
+
+    Cost: about 5 ms for a kernel, and 40 kB of memory; an engine of LLVM's for each module would be 800 kB.
+    """
     with _LOCK:
-        engine = llvm.create_mcjit_compiler(_parsed(code), _machine(target))
-        engine.finalize_object()
-        _ENGINES.append(engine)
-        return engine
+        return _defined(code, target, symbols or {})
+
+
+def _defined(code: Code, target: Target, symbols: dict[str, int]) -> Compiled:
+    for name, address in symbols.items():
+        llvm.add_symbol(name, address)
+    if target not in _ENGINES:
+        _ENGINES[target] = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
+    engine, module = _ENGINES[target], _parsed(code)
+    defined = [f for f in module.functions if not f.is_declaration and f.linkage != llvm.Linkage.internal]
+    names = [function.name for function in defined]
+    for function in defined:  # modules of one engine share their names
+        function.name = f"{function.name}.{Compiled.count}"
+    engine.add_module(module)
+    engine.finalize_object()
+    compiled = Compiled({name: engine.get_function_address(f.name) for name, f in zip(names, defined)})
+    engine.remove_module(module)
+    return compiled
 
 
 def assembly(code: Code, target: Target) -> str:

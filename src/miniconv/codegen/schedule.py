@@ -25,11 +25,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise, product
 from typing import NamedTuple
 
 from miniconv.codegen.target import Target
+from miniconv.lazy import cached_property
 from miniconv.problem import ConvProblem
 
 __all__ = [

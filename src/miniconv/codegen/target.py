@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TARGETS", "Target"]
+__all__ = ["RUNS", "TARGETS", "Target"]
 
 
 @dataclass(frozen=True)
@@ -45,4 +45,12 @@ TARGETS = {
         Target("x86-64", "x86-64", "", 16, 16, 1 << 18),
         Target("neon", "", "", 16, 29, 1 << 18),
     )
+}
+
+# What a processor of each kind can run: its own code, and that of narrower ones of its kind.
+RUNS = {
+    "avx512": ("avx512", "avx2", "x86-64"),
+    "avx2": ("avx2", "x86-64"),
+    "x86-64": ("x86-64",),
+    "neon": ("neon",),
 }

@@ -18,8 +18,7 @@ from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
-import llvmlite.binding as llvm
-
+from miniconv.codegen.cores import granted
 from miniconv.codegen.emit import Code
 from miniconv.codegen.jit import compile_code, host
 
@@ -46,13 +45,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def available() -> int:
-    """How many threads a call may use: torch's number where torch is imported, else what the process was given."""
+    """How many threads a call may use.
+
+    torch's number where torch is imported, else ``OMP_NUM_THREADS`` and the processors that this process may run on;
+    and never more than the control groups of Linux grant it.
+    """
     torch = sys.modules.get("torch")
     if torch is not None:
-        return int(torch.get_num_threads())
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(given), cores) if given.isdigit() else cores)
+        wanted = int(torch.get_num_threads())
+    else:
+        given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each level
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = max(1, min(int(given), cores)) if given.isdigit() else cores
+    share = granted()
+    return wanted if share is None else min(wanted, share)
 
 
 def run(stage: int, context: int, units: int, threads: int, scratch: int, stride: int) -> None:
@@ -128,11 +134,11 @@ def _openmp() -> Any:
     runtime = _loaded_runtime()
     if runtime is None:
         return None
-    for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"):
-        llvm.add_symbol(name, ctypes.cast(getattr(runtime, name), ctypes.c_void_p).value)
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    symbols = {name: ctypes.cast(getattr(runtime, name), ctypes.c_void_p).value or 0 for name in names}
     code = Code()
     code.declare("GOMP_parallel", "void @GOMP_parallel(ptr, ptr, i32, i32)")
-    for name in ("omp_get_thread_num", "omp_get_num_threads"):
+    for name in names[1:]:
         code.declare(name, f"i32 @{name}()")
     with code.function("share", "ptr") as (share,):
         s = code.words(share, {name: index for index, name in enumerate(SHARE)})
@@ -145,7 +151,7 @@ def _openmp() -> Any:
         code.call(stage, f"ptr {context}", f"i64 {begin}", f"i64 {end}", f"ptr {memory}")
     with code.function("parallel", "ptr", "i32") as (share, threads):
         code.call("@GOMP_parallel", "ptr @share", f"ptr {share}", f"i32 {threads}", "i32 0")
-    engine = compile_code(code, host())
+    engine = compile_code(code, host(), symbols)
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)(engine.get_function_address("parallel"))
 
 

@@ -1,0 +1,185 @@
+"""The engine's code for ARM, run by an emulator: for ``make test-arm``.
+
+It needs Debian's qemu-user and binutils-aarch64-linux-gnu.
+
+Work is prepared as ever, but instead of an address the compiler hands out a number that stands for a function. A
+program in assembler, written for one problem, holds the operands and the table, with the functions' addresses where
+those numbers were; it calls the stages and writes the output. Small whole numbers, so every sum is exact.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="the engine is compiled by llvmlite")
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and codegen_paths.py is no test
+import codegen_paths as paths
+
+from miniconv import reference
+from miniconv.codegen import depthwise_model, jit, model
+from miniconv.codegen.depthwise_tables import Tables
+from miniconv.codegen.emit import Code
+from miniconv.codegen.engine import Work
+from miniconv.codegen.kernels import CONTEXT, MAX_ROWS, MAX_VECTORS
+from miniconv.codegen.tables import Schedule
+from miniconv.codegen.target import TARGETS, Target
+from miniconv.problem import ConvProblem
+
+pytestmark = pytest.mark.arm
+
+ARM = replace(TARGETS["neon"], cpu="neoverse-n1", triple="aarch64-unknown-linux-gnu")
+TOOLS = {name: shutil.which(name) for name in ("qemu-aarch64", "aarch64-linux-gnu-as", "aarch64-linux-gnu-ld")}
+FIRST = 0x7A00_0000_0000_0000  # no address, size or distance
+KERNELS = (MAX_ROWS + 1) * (MAX_VECTORS + 1)
+MOST = 3_000_000  # multiply-adds: the definition takes a microsecond for each, and so does the emulator
+
+
+class Objects:
+    """Stands in for the compiler: objects in a folder, and a number for every function in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.files, self.symbols = folder, [], {}
+
+    def __call__(self, code: Code, target: Target, symbols: dict[str, int]) -> jit.Compiled:
+        index = len(self.files)
+        text = re.sub(r"(define \S+ @)([.\w]+)", rf"\1m{index}.\2", code.text())
+        names = re.findall(rf"define \S+ @m{index}\.([.\w]+)", text)
+        assert names
+        assert not symbols
+        renamed = Code()
+        renamed.text = lambda: text  # type: ignore[method-assign]
+        file = self.folder / f"{index}.o"
+        file.write_bytes(jit.object_code(renamed, target))
+        self.files.append(file)
+        addresses = {}
+        for name in names:
+            addresses[name] = FIRST + len(self.symbols)
+            self.symbols[addresses[name]] = f"m{index}.{name}"
+        return jit.Compiled(addresses)
+
+    def word(self, value: int) -> str:
+        """A number as the assembler takes it: a function where it stands for one."""
+        return self.symbols.get(value, str(value))
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
+    missing = [name for name, place in TOOLS.items() if place is None]
+    assert not missing, f"apt-get install qemu-user binutils-aarch64-linux-gnu: there is no {', '.join(missing)}"
+    made = Objects(tmp_path_factory.mktemp("arm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jit, "_defined", made)
+        yield made
+
+
+def assembler(work: Work, objects: Objects, bias: bool, output_bytes: int) -> str:
+    """The program; the operands are in files beside it."""
+    shared = -(-work.shared_bytes // 64) * 64
+    calls = []
+    for index, stage in enumerate(work.stages):
+        if stage.flags:
+            begin, count = stage.flags
+            calls += [f"ldr x9, =scratch + {begin}", f"mov x10, #{count}", "mov x11, #0"]
+            calls += [f"f{index}: ldr x12, [x9], #8", "orr x11, x11, x12", "subs x10, x10, #1", f"b.ne f{index}"]
+            calls += [f"cbz x11, e{index}"]
+        calls += ["ldr x0, =context", "mov x1, #0", f"ldr x2, ={stage.units}", f"ldr x3, =scratch + {shared}"]
+        calls += [f"bl {objects.word(stage.address)}", f"e{index}:"]
+    write_and_leave = ["mov x0, #1", "ldr x1, =output", f"ldr x2, ={output_bytes}", "mov x8, #64", "svc #0"]
+    write_and_leave += ["mov x0, #0", "mov x8, #93", "svc #0"]
+    kernels = work.kernels
+    if kernels and kernels not in objects.symbols:  # a table of functions, in this process
+        words = [objects.word(value) for value in (ctypes.c_int64 * KERNELS).from_address(kernels)]
+        kernels_at, table = "kernels", f".xword {', '.join(words)}"
+    else:
+        kernels_at, table = objects.word(kernels), ""
+    context = {name: name for name in CONTEXT}
+    context |= {"kernels": kernels_at, "shared": "scratch", "bias_step": str(work.itemsize if bias else 0)}
+    program = "\n".join(f".xword {objects.word(value)}" for value in work.program.tolist())
+    operands = "\n".join(f'.balign 64\n{name}: .incbin "{name}.bin"' for name in ("input", "weight", "bias"))
+    text = "\n".join(["_start:", *calls, *write_and_leave, ".ltorg"])
+    return f""".global _start
+.text
+{text}
+.data
+.balign 64
+context: .xword {", ".join(context[name] for name in CONTEXT)}
+program: {program}
+kernels: {table}
+{operands}
+.balign 64
+output: .fill {output_bytes}, 1, 0xff
+.bss
+.balign 4096
+scratch: .skip {shared + work.scratch_bytes + 64}
+"""
+
+
+def emulated(path: str, problem: ConvProblem, objects: Objects, target: Target, operands: tuple) -> np.ndarray:
+    """The output as an ARM processor computes it."""
+    x, w, b = operands
+    y = paths.laid_out(np.empty(problem.batched_output_shape, x.dtype), problem.memory_format)
+    work = paths.prepared(path, problem, x, w, y, target, 1)
+    folder = objects.folder
+    for name, values in (("input", x), ("weight", w), ("bias", np.zeros(8) if b is None else b)):
+        (folder / f"{name}.bin").write_bytes(np.ascontiguousarray(values).tobytes())
+    (folder / "main.s").write_text(assembler(work, objects, b is not None, y.nbytes))
+    run = {"check": True, "cwd": folder}
+    subprocess.run([TOOLS["aarch64-linux-gnu-as"], "main.s", "-o", "main.o"], **run)
+    subprocess.run([TOOLS["aarch64-linux-gnu-ld"], "main.o", *objects.files, "-o", "main"], **run)
+    with (folder / "output.bin").open("wb") as file:
+        subprocess.run([TOOLS["qemu-aarch64"], "./main"], stdout=file, **run, timeout=120)
+    return np.fromfile(folder / "output.bin", x.dtype).reshape(y.shape)
+
+
+def modelled(path: str, problem: ConvProblem, target: Target, operands: tuple) -> np.ndarray | None:
+    """What the tables say, executed in NumPy."""
+    x, w, b = operands
+    y = np.full(problem.batched_output_shape, np.nan, x.dtype)
+    layout = paths.layout_of(x, w, y)
+    if path == "direct":
+        model.run(Schedule.of(problem, layout, target, x.itemsize), x, w, b, y)
+    elif path == "depthwise":
+        tables = Tables.of(problem, layout, target, x.itemsize)
+        depthwise_model.run(tables, target.lanes(x.itemsize), x, w, b, y)
+    else:
+        return None
+    return y
+
+
+@pytest.mark.parametrize(("path", "dtype", "narrow"), list(product(paths.PATHS, paths.DTYPES, (False, True))))
+def test_an_emulated_arm_computes_what_the_definition_says(
+    path: str, dtype: str, narrow: bool, objects: Objects
+) -> None:
+    target = paths.narrow(ARM) if narrow else ARM
+    done = 0
+    for problem in paths.served(path, dtype, target, [*paths.FAMILY, paths.PATHS[path].typical]):
+        if problem.multiply_adds > MOST or problem.memory_format != "contiguous":
+            continue
+        operands = paths.operands(problem, np.random.default_rng(13))
+        got = emulated(path, problem, objects, target, operands)
+        np.testing.assert_array_equal(got, reference.conv(problem, *operands), err_msg=str(problem))
+        expected = modelled(path, problem, target, operands)
+        if expected is not None:
+            np.testing.assert_array_equal(got, expected, err_msg=str(problem))
+        done += 1
+    assert done >= (2 if path == "winograd" else 5)
+
+
+def test_an_infinity_is_computed_again_there_too(objects: Objects) -> None:
+    problem = ConvProblem.parse(paths.PATHS["winograd"].typical)
+    x, w, b = paths.operands(problem, np.random.default_rng(14))
+    x[1, 3, 5, 7] = np.inf
+    with np.errstate(invalid="ignore"):
+        expected = reference.conv(problem, x, w, b)
+    np.testing.assert_array_equal(emulated("winograd", problem, objects, ARM, (x, w, b)), expected)
