@@ -121,9 +121,9 @@ def test_a_fork_while_other_threads_make_things(of_what: str) -> None:
     from miniconv.plan import plan
     host, count, over = jit.host(), itertools.count(), threading.Event()
     kernel = Code()
-    emit_micro_kernel(kernel, Element.of("float32", host), 2, 1)
+    emit_micro_kernel(kernel, Element.of("float32", host), False, 2, 1)
     def kernels():
-        return jit.compile_code(kernel, host).get_function_address(micro_kernel_name(2, 1)) > 0
+        return jit.compile_code(kernel, host).get_function_address(micro_kernel_name(False, 2, 1)) > 0
     def plans():
         channels, rows, stride = 1 + next(count) % 40, 7 + os.getpid() % 7 + next(count) // 40 % 40, 1 + next(count) % 3
         groups = channels if next(count) % 2 else 1
