@@ -1,7 +1,8 @@
 """The convolutions: from a call to a plan. One route for all six; the functions are its faces.
 
 The whole route of a call: look at the operands, state the problem (which validates), then run its plan. A call that
-torch records or transforms (autograd, torch.func, torch.compile, ...) goes through ``miniconv.torch_ops`` instead.
+torch records or transforms (autograd, torch.func, torch.compile, ...) goes through the operators of
+``miniconv.torch_ops`` instead; one like an earlier call, recorded or not, is found there with all that was decided.
 """
 
 from __future__ import annotations
