@@ -210,6 +210,35 @@ def test_ctrl_c_leaves_nothing_half_used(threads_of_a_call: int) -> None:
     assert says(code, str(threads_of_a_call)) == "True True"
 
 
+@pytest.mark.parametrize("step", ["add_module", "finalize_object", "get_function_address", "remove_module"])
+def test_an_interrupt_while_a_kernel_is_compiled(step: str) -> None:
+    """What it leaves behind is in nobody's way: the same kernel is compiled again, beside what is left of the first."""
+    code = """
+    from miniconv.codegen.emit import Code
+    import ctypes
+    def constant(value):
+        code = Code()
+        with code.function("put", "ptr") as (place,):
+            code.store("i64", value, place)
+        return jit.compile_code(code, jit.host()).get_function_address("put")
+    first, engine = constant(1), next(iter(jit._ENGINES.values()))
+    kept = getattr(engine, sys.argv[1])
+    def interrupted(*arguments):
+        kept(*arguments)
+        raise KeyboardInterrupt
+    setattr(engine, sys.argv[1], interrupted)
+    try:
+        constant(2)
+    except KeyboardInterrupt:
+        delattr(engine, sys.argv[1])
+    for address in (first, constant(3), constant(4)):
+        place = ctypes.c_int64()
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(place))
+        print(place.value, end=" ")
+    """
+    assert says(code, step) == "1 3 4"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to a process here as POSIX does")
 def test_ctrl_c_waits_for_the_pool() -> None:
     """Whoever is at work when the interrupt comes finishes first: it may be writing to the caller's memory."""

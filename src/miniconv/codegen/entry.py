@@ -28,8 +28,8 @@ MOST_TENSORS = 3
 # DLTensor, the structure of DLPack's that describes a tensor: bytes from its beginning, and in all.
 _DEVICE, _KIND, _SHAPE, _STRIDES, _TENSOR_BYTES = 8, 16, 24, 32, 48
 _CPU = 1
-# DLPackExchangeAPI: the place of ``dltensor_from_py_object_no_sync``.
-_DESCRIBE = 5
+# DLPackExchangeAPI: its major version, and the place of ``dltensor_from_py_object_no_sync``.
+_DLPACK, _DESCRIBE = 1, 5
 
 _FASTCALL = 0x0080  # METH_FASTCALL: an array of arguments, and how many they are
 
@@ -95,7 +95,11 @@ def looker(capsule: Any) -> Callable[..., bytes]:
     """
     find = ctypes.pythonapi.PyCapsule_GetPointer
     find.restype, find.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    describe = (ctypes.c_int64 * (_DESCRIBE + 1)).from_address(find(capsule, b"dlpack_exchange_api"))[_DESCRIBE]
+    table = find(capsule, b"dlpack_exchange_api")
+    major = ctypes.c_uint32.from_address(table).value
+    if major != _DLPACK:
+        raise ValueError(f"DLPack's table of functions must be of version {_DLPACK}, but it is of {major}")
+    describe = (ctypes.c_int64 * (_DESCRIBE + 1)).from_address(table)[_DESCRIBE]
     code = Code()
     with code.function("look", "ptr", "ptr", "i64", result="ptr") as (_, tensors, count):
         tensor = code.op(f"alloca [{_TENSOR_BYTES // 8} x i64]")
@@ -109,7 +113,9 @@ def looker(capsule: Any) -> Callable[..., bytes]:
             axes = code.op(f"sext i32 {code.load('i32', tensor, _KIND, 4)} to i64")
             here = code.op(f"icmp eq i32 {device}, {_CPU}")
             few = code.test("ule", axes, MOST_AXES)
+            strided = code.op(f"icmp ne ptr {code.load('ptr', tensor, _STRIDES)}, null")
             fine = code.op(f"and i1 {here}, {few}")
+            fine = code.op(f"and i1 {fine}, {strided}")
             fine = code.op(f"and i1 {fine}, {code.op(f'icmp eq i32 {failed}, 0')}")
             with code.when(code.negated(fine)):
                 code.store("i64", -(1 << 32), state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -69,6 +70,7 @@ def _l2_bytes() -> int:
     return int(text[:-1]) << 10 if text[:-1].isdigit() and text.endswith("K") else 0
 
 
+_NUMBERS = itertools.count()
 _ENGINES: dict[Target, Any] = {}  # never dropped: addresses of compiled code are handed out as numbers
 
 
@@ -125,8 +127,9 @@ def _defined(code: Code, target: Target, symbols: dict[str, int]) -> Compiled:
     engine, module = _ENGINES[target], _parsed(code)
     defined = [f for f in module.functions if not f.is_declaration and f.linkage != llvm.Linkage.internal]
     names = [function.name for function in defined]
-    for function in defined:  # modules of one engine share their names
-        function.name = f"{function.name}.{Compiled.count}"
+    number = next(_NUMBERS)  # modules of one engine share their names; also with one that an interrupt left there
+    for function in defined:
+        function.name = f"{function.name}.{number}"
     engine.add_module(module)
     engine.finalize_object()
     compiled = Compiled({name: engine.get_function_address(f.name) for name, f in zip(names, defined)})
