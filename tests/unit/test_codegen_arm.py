@@ -10,6 +10,7 @@ those numbers were; it calls the stages and writes the output. Small whole numbe
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import shutil
 import subprocess
@@ -31,7 +32,8 @@ from miniconv.codegen import depthwise_model, jit, model
 from miniconv.codegen.depthwise_tables import Tables
 from miniconv.codegen.emit import Code
 from miniconv.codegen.engine import Work
-from miniconv.codegen.kernels import CONTEXT, MAX_ROWS, MAX_VECTORS
+from miniconv.codegen.kernels import CONTEXT
+from miniconv.codegen.records import KERNELS
 from miniconv.codegen.tables import Schedule
 from miniconv.codegen.target import TARGETS, Target
 from miniconv.problem import ConvProblem
@@ -41,7 +43,6 @@ pytestmark = pytest.mark.arm
 ARM = replace(TARGETS["neon"], cpu="neoverse-n1", triple="aarch64-unknown-linux-gnu")
 TOOLS = {name: shutil.which(name) for name in ("qemu-aarch64", "aarch64-linux-gnu-as", "aarch64-linux-gnu-ld")}
 FIRST = 0x7A00_0000_0000_0000  # no address, size or distance
-KERNELS = (MAX_ROWS + 1) * (MAX_VECTORS + 1)
 MOST = 3_000_000  # multiply-adds: the definition takes a microsecond for each, and so does the emulator
 
 
@@ -99,7 +100,7 @@ def assembler(work: Work, objects: Objects, bias: bool, output_bytes: int) -> st
     write_and_leave += ["mov x0, #0", "mov x8, #93", "svc #0"]
     kernels = work.kernels
     if kernels and kernels not in objects.symbols:  # a table of functions, in this process
-        words = [objects.word(value) for value in (ctypes.c_int64 * KERNELS).from_address(kernels)]
+        words = [objects.word(value) for value in (ctypes.c_int64 * math.prod(KERNELS)).from_address(kernels)]
         kernels_at, table = "kernels", f".xword {', '.join(words)}"
     else:
         kernels_at, table = objects.word(kernels), ""

@@ -60,11 +60,12 @@ def _is_transformed() -> bool:
 @lru_cache(maxsize=1)
 def _looker() -> Callable[..., bytes]:
     """What tells shape, strides and dtype of tensors as bytes; none of those that have no memory here."""
-    if unavailable_reason() is not None:
+    capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+    if capsule is None or unavailable_reason() is not None:
         return lambda *tensors: b""
     from miniconv.codegen.entry import looker
 
-    return looker(torch.Tensor.__dlpack_c_exchange_api__)
+    return looker(capsule)
 
 
 class _Known(Call):
