@@ -91,7 +91,8 @@ def looker(capsule: Any) -> Callable[..., bytes]:
         capsule: ``__dlpack_c_exchange_api__`` of the tensors' type. What is looked at must be of that type or derived.
 
     ``look`` takes at most three tensors. It gives no bytes where one has more than five axes, lies on another device or
-    has no strides, and none at all if DLPack's version is another one; whether a tensor is to be negated or conjugated as it is read, DLPack does not say.
+    has no strides, and none at all if DLPack's version is another one. Whether a tensor is to be negated or conjugated
+    as it is read, DLPack does not say.
     """
     find = ctypes.pythonapi.PyCapsule_GetPointer
     find.restype, find.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
