@@ -5,9 +5,10 @@ Three doors: ``miniconv.functional`` and ``miniconv.nn`` in place of torch's, or
 Importing miniconv imports neither torch nor anything heavy.
 """
 
+from miniconv.audit import audit
 from miniconv.patch import patch
 from miniconv.problem import ConvProblem, ReceptiveField
 from miniconv.settings import config
 from miniconv.summary import summary
 
-__all__ = ["ConvProblem", "ReceptiveField", "config", "patch", "summary"]
+__all__ = ["ConvProblem", "ReceptiveField", "audit", "config", "patch", "summary"]
