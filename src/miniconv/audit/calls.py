@@ -17,6 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from miniconv.arrays import describe
+from miniconv.parity.cases import OPS
 from miniconv.problem import ConvProblem
 
 __all__ = ["Call", "Refused", "forward", "reached"]
@@ -72,9 +73,17 @@ class _Interception(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
         self._where, self._answer, self._refuse = where, answer, refuse
         self._calls: Counter[str] = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch's question to a mode; yes would import its compiler for some seconds, to keep it away from here."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         kwargs = kwargs or {}
+        if func._schema.name in _COMPOSED:
+            with self:
+                return func.decompose(*args, **kwargs)
         reading = _READINGS.get(func._schema.name)
         if reading is None:
             return func(*args, **kwargs)
@@ -108,6 +117,9 @@ _READINGS = {
     "miniconv::convolution": _pairs_of_miniconv,
 }
 """Every operator that is a convolution, and how it writes its padding."""
+
+_COMPOSED = {"aten::_convolution_mode", *(f"aten::{op}" for op in OPS)}
+"""What is made of those; inference mode, which has no autograd, hands it over whole."""
 
 
 def _read(number: int, name: str, bound: Mapping[str, Any], reading: Callable[..., list[tuple[int, int]]]) -> Call:
@@ -156,6 +168,8 @@ def _hooks(model: torch.nn.Module) -> Iterator[list[str]]:
     handles: list[Any] = []
     try:
         for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule):  # takes no hooks: its convolutions are named after its owner
+                continue
             handles.append(module.register_forward_pre_hook(enter, prepend=True))
             handles.append(module.register_forward_hook(leave, always_call=True))
         yield where

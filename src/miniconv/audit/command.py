@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
             model = model.to(getattr(torch, arguments.dtype))
         report = audit(
             model,
-            _as_the_model(model, inputs),
+            _as_the_model(model, inputs, arguments.dtype),
             left=left,
             right=right,
             sample=arguments.sample,
@@ -82,18 +82,16 @@ def _unusable(reason: str) -> int:
     return 2
 
 
-def _as_the_model(model: Any, inputs: Any) -> Any:
-    """The inputs on the model's device, floating ones in its dtype."""
+def _as_the_model(model: Any, inputs: Any, dtype: str | None) -> Any:
+    """The inputs on the model's device, floating ones in its dtype: by default float32, where NumPy's is float64."""
+    import torch
     from torch.utils import _pytree
 
-    first = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if first is None:
-        return inputs
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    floating = like.dtype if dtype is None else getattr(torch, dtype)
 
     def placed(x: Any) -> Any:
-        return x.to(first.device, first.dtype) if x.is_floating_point() else x.to(first.device)
-
-    import torch
+        return x.to(like.device, floating) if x.is_floating_point() else x.to(like.device)
 
     return _pytree.tree_map_only(torch.Tensor, placed, inputs)
 

@@ -1,7 +1,8 @@
 """What can be audited: implementations of the convolution by name, and what each computes in.
 
-A name is a base and variants behind it, separated by colons: ``torch``, ``torch:channels_last``,
-``miniconv:float16``, ``im2col``, ``package.module:conv2d``, ``package.module:conv2d:bfloat16``.
+A name is a base and variants behind it, separated by colons: ``torch``, ``torch:native`` (without oneDNN),
+``torch:channels_last``, ``miniconv:float16``, ``im2col``, ``package.module:conv2d``,
+``package.module:conv2d:bfloat16``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +23,7 @@ from miniconv.algorithms import ALGORITHMS, fft
 from miniconv.audit.calls import FLOATS, Call
 from miniconv.parity.cases import OPS
 from miniconv.parity.targets import Unsupported
+from miniconv.patch.kernels import torchs_own
 from miniconv.plan import ENGINE, plan
 from miniconv.problem import ConvProblem
 
@@ -94,8 +97,8 @@ def find(target: str | Callable[..., Any] | Implementation) -> Implementation:
     while (words := base.rpartition(":"))[2] in VARIANTS and words[0]:
         base = words[0]
         options |= {"channels_last": True} if words[2] == "channels_last" else {"dtype": words[2]}
-    if base == "torch":
-        return Implementation(target, _torchs_own, **options)
+    if base in ("torch", "torch:native"):
+        return Implementation(target, partial(_by_torch, base == "torch"), **options)
     if base == "miniconv":
         return Implementation(target, partial(_by_name, functional), _bound_of_plan, **options)
     if base in (ENGINE, *ALGORITHMS):
@@ -105,7 +108,7 @@ def find(target: str | Callable[..., Any] | Implementation) -> Implementation:
 
 def _imported_target(name: str) -> Callable[[Call], Any]:
     """``package.module:function``, or ``package.module`` with a function for each operator."""
-    known = ", ".join(("torch", "miniconv", ENGINE, *ALGORITHMS))
+    known = ", ".join(("torch", "torch:native", "miniconv", ENGINE, *ALGORITHMS))
     module, _, attribute = name.partition(":")
     if not attribute and "." not in module:
         try:
@@ -164,9 +167,10 @@ def _by_name(namespace: Any, call: Call) -> Any:
     return function(call.input, call.weight, call.bias, **call.options)
 
 
-def _torchs_own(call: Call) -> Any:
-    """torch's function."""
-    return getattr(torch.nn.functional, call.problem.op)(call.input, call.weight, call.bias, **call.options)
+def _by_torch(onednn: bool, call: Call) -> Any:
+    """torch's function, whatever is patched, with oneDNN where it would take it or without."""
+    with torchs_own(), nullcontext() if onednn else torch.backends.mkldnn.flags(enabled=False):
+        return _by_name(torch.nn.functional, call)
 
 
 def _by_algorithm(name: str, call: Call) -> Any:

@@ -17,7 +17,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --line: #3a414b; --text: #e8eaed; --soft: #a4acb8; --back: #14171c;
   --card: #1d2127; --left: #6ea8fe; --right: #8b949e; --good: #6fd48a; --bad: #ff8f87; --odd: #f0c060; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 84rem; padding: 1rem; background: var(--back); color: var(--text);
+body { margin: 0 auto; max-width: 90rem; padding: 1rem; background: var(--back); color: var(--text);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.4rem; margin: 0 0 .25rem; } p { margin: .25rem 0; overflow-wrap: anywhere; }
 .soft { color: var(--soft); } .good { color: var(--good); } .bad { color: var(--bad); } .odd { color: var(--odd); }
@@ -26,16 +26,18 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-variant-num
 th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: .2rem;
   cursor: pointer; text-align: left; white-space: nowrap; }
+th[data-kind=number] { text-align: right; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
 button:focus-visible { outline: 3px solid var(--left); outline-offset: 2px; }
-td { overflow-wrap: anywhere; } td.number { text-align: right; white-space: nowrap; }
+td.words { overflow-wrap: anywhere; } td.number { text-align: right; white-space: nowrap; }
 .bars { min-width: 8rem; } .bar { height: .55rem; margin: .25rem 0; background: var(--card); }
 .bar i { display: block; height: 100%; } .bar .l { background: var(--left); } .bar .r { background: var(--right); }
 .key i { display: inline-block; width: .8rem; height: .8rem; }
-@media (max-width: 56rem) {
+@media (max-width: 78rem) {
   table, tbody { display: block; } thead tr { display: flex; flex-wrap: wrap; gap: .25rem; }
   thead { display: block; } th { border: 1px solid var(--line); padding: 0 .25rem; }
+  th:last-child { display: none; }
   tr { display: block; } tbody tr { background: var(--card); padding: .5rem; margin: .75rem 0; }
   td, td.number { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .15rem 0;
     text-align: right; white-space: normal; }
@@ -80,10 +82,11 @@ def page(report: Report) -> str:
         f'<button type="button" title="{escape(column.meaning)}">{escape(name)}</button></th>'
         for name, column in COLUMNS.items()
     )
-    most = 53 if any(layer.problem.endswith("float64") for layer in report.layers) else 24
+    found = [side.bits for layer in report.layers for side in (layer.left, layer.right) if math.isfinite(side.bits)]
+    most = max([24, *map(math.ceil, found)])
     rows = "\n".join(_row(layer, most) for layer in report.ranked)
-    key = f'<i style="background:var(--left)"></i> {escape(report.left)} '
-    key += f'<i style="background:var(--right)"></i> {escape(report.right)}: right bits of the worst element, of {most}'
+    key = f'<i style="background:var(--left)"></i> {escape(report.left)} <i style="background:var(--right)"></i> '
+    key += f"{escape(report.right)}: correct bits of the worst element, out of {most}"
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -101,7 +104,7 @@ def page(report: Report) -> str:
 <p class="{tone}"><strong>{escape(verdict)}</strong></p>
 <p class="key soft">{key}</p>
 <table>
-<thead><tr>{heads}<th scope="col">bits</th></tr></thead>
+<thead><tr>{heads}<th scope="col">left and right</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
@@ -118,14 +121,14 @@ def _row(layer: Layer, most: int) -> str:
     """One layer."""
     cells = []
     for name, column in COLUMNS.items():
-        shown, tone = column.text(layer), ""
+        shown, tone = column.text(layer), "words"
         if name == "verdict":
             tone = "odd" if shown == "UNSUPPORTED" else "good" if layer.left.passed else "bad"
         value = shown if column.order is None else _number(column.order(layer))
         kind = "number" if column.order else tone
         named = f'class="{kind}" data-name="{escape(name)}" data-value="{escape(value)}"'
         cells.append(f"<td {named}>{escape(shown)}</td>")
-    return f'<tr>{"".join(cells)}<td class="bars" data-name="">{_bars(layer, most)}</td></tr>'
+    return f'<tr>{"".join(cells)}<td class="bars" aria-hidden="true">{_bars(layer, most)}</td></tr>'
 
 
 def _number(value: float) -> str:

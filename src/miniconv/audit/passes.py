@@ -38,6 +38,8 @@ class Audit:
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"a model is a torch.nn.Module, but got {type(model).__name__}")
+        if sample is not None and sample < 0:
+            raise ValueError(f"a sample has 0 elements or more, but got {sample}")
         self.model, self.left, self.right = model, left, right
         self.args, self.kwargs = _arguments(inputs)
         self._sample, self._training, self._seed = sample, training, seed

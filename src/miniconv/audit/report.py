@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from miniconv.audit.judge import Side
+from miniconv.dtypes import DTYPES
 
 __all__ = ["Layer", "Report"]
 
@@ -44,8 +46,7 @@ class Layer:
     @property
     def operation(self) -> str:
         """The problem without batch and dtype, which are the same in every layer."""
-        words = self.problem.split()
-        return " ".join(word for word in words[:-1] if not (word[0] == "n" and word[1:].isdigit()))
+        return " ".join(word for word in self.problem.split() if not re.fullmatch(r"n\d+", word) and word not in DTYPES)
 
 
 @dataclass(frozen=True)
