@@ -1,8 +1,7 @@
-"""miniconv audit: every convolution of a model is seen, named, judged and ranked, and bad input is an answer."""
+"""audit: every convolution of a model is seen, named, judged and ranked, and a bad implementation is an answer."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -15,12 +14,10 @@ torch = pytest.importorskip("torch")
 
 import miniconv  # noqa: E402
 import miniconv.nn  # noqa: E402
-from miniconv import cli  # noqa: E402
 from miniconv.algorithms import ALGORITHMS  # noqa: E402
 from miniconv.audit import AuditError, Report, audit  # noqa: E402
 from miniconv.audit.expected import expected  # noqa: E402
 from miniconv.audit.implementations import find  # noqa: E402
-from miniconv.audit.table import table  # noqa: E402
 from miniconv.parity.cases import Case  # noqa: E402
 from miniconv.parity.data import Values, draw  # noqa: E402
 from miniconv.parity.oracle import Oracle  # noqa: E402
@@ -419,145 +416,3 @@ def test_names_of_functions():
         report = audit(net(), image(), left=name, right="torch")
         assert report.passed
         assert bool(report.unsupported) == (":" in name)
-
-
-# ---- the report ---------------------------------------------------------------------------------------------------
-
-
-def test_json_round_trip():
-    report = audit(net(), image(), left=sabotaged, right="torch:float64")
-    text = report.json()
-    assert Report.parse(text) == report
-    figures = json.loads(text)
-    assert figures["passed"] is False
-    assert figures["first_beyond"] == "shared"
-    assert sorted(row["rank"] for row in figures["layers"]) == list(range(1, 9))
-    with pytest.raises(ValueError, match="this is no audit's report"):
-        Report.parse('{"model": "Net"}')
-
-
-def test_the_table_fits_the_terminal():
-    report = audit(net(), image(), left=sabotaged)
-    for width in (40, 60, 80, 100, 130, 200):
-        rows = table(report, width, colour=False).splitlines()[3:13]
-        assert max(map(len, rows)) <= width
-        assert any("WRONG_VALUE" in row for row in rows)
-    wide = table(report, None, colour=False)
-    assert "inherited" in wide
-    assert "conv_transpose2d" in wide
-    assert "\033" not in wide
-    assert "\033[31mWRONG_VALUE\033[0m" in table(report, None, colour=True)
-
-
-def test_colour_and_width_of_standard_output(monkeypatch):
-    report = audit(net(), image(), left=sabotaged)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "70")
-    assert "\033[" in str(report)
-    assert max(len(re.sub(r"\033\[\d+m", "", line)) for line in str(report).splitlines()[3:13]) <= 70
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert "\033[" not in str(report)
-
-
-# ---- the command --------------------------------------------------------------------------------------------------
-
-FILE = """
-import torch
-from beside import CHANNELS
-
-def factory():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Conv2d(3, CHANNELS, (3, 2)), torch.nn.Conv2d(CHANNELS, 2, 1, bias=False))
-
-def two():
-    class Two(torch.nn.Module):
-        def forward(self, x, y):
-            return torch.nn.functional.conv2d(x, y)
-    return Two()
-
-def conv2d(input, weight, bias=None, **options):
-    return torch.nn.functional.conv2d(input, weight, bias, **options) * (1 if bias is None else 1.01)
-
-def fails():
-    raise SystemExit("not today")
-
-model, kernel = factory(), 3
-nothing = lambda: 3
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    (tmp_path / "model_file.py").write_text(FILE)
-    (tmp_path / "beside.py").write_text("CHANNELS = 4\n")
-    (tmp_path / "broken.py").write_text("1 / 0\n")
-    (tmp_path / "notes.txt").write_text("no tensor\n")
-    (tmp_path / "pickled.pt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    np.save(tmp_path / "image.npy", image().double().numpy())
-    np.savez(tmp_path / "two.npz", image().numpy(), np.ones((2, 3, 2, 2)))
-    np.savez(tmp_path / "named.npz", y=np.ones((2, 3, 2, 2)), x=image().numpy())
-    torch.save((image(), torch.ones(2, 3, 2, 2)), tmp_path / "two.pt")
-    torch.save({"x": 3}, tmp_path / "three.pt")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    for name in ("model_file", "beside", "broken"):
-        sys.modules.pop(name, None)
-
-
-def run(*words):
-    return cli.main(["audit", *map(str, words)])
-
-
-def test_the_command(folder, capsys):
-    assert run("model_file.py:factory", "--shape", "1x3x9x7") == 0
-    said = capsys.readouterr()
-    assert said.out.startswith("Sequential: 2 convolutions, 3.36 k multiply-adds on 1x3x9x7")
-    assert said.err == ""
-    wrong = ["model_file:model", "--shape", "1x3x9x7", "--left", "model_file:conv2d", "--right", "torch:float64"]
-    assert run(*wrong, "--json", "report.json", "--html", "report.html", "--seed", "3", "--sample", "4") == 1
-    assert "model_file:conv2d is wrong in 1 of 2 layers; the first to diverge" in capsys.readouterr().out
-    report = Report.parse((folder / "report.json").read_text())
-    assert report.first_beyond.name == "0"
-    assert report.html() == (folder / "report.html").read_text()
-    assert run("model_file:factory", "--input", "image.npy", "--dtype", "bfloat16", "--training") == 0
-    assert "on 2x3x11x9 bfloat16, in training mode" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("inputs", [["--input", "two.npz"], ["--input", "named.npz"], ["--input", "two.pt"]])
-def test_inputs_from_files(folder, inputs, capsys):
-    assert run("model_file:two", *inputs) == 0
-    assert run("model_file:two", "--shape", "2x3x11x9", "--shape", "2x3x2x2") == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["model_file:factory"], "give the input either as --shape or as --input"),
-        (["model_file:factory", "--shape", "1x3", "--input", "image.npy"], "give the input either as --shape or as"),
-        (["model_file:factory", "--shape", "1,3"], "a shape is such as 1x3x224x224, but got '1,3'"),
-        (["model_file:factory", "--shape", "1x5x9x9"], "the pass of torch failed in 0, after the input: RuntimeError"),
-        (["model_file:factory", "--shape", "1x3x9x9", "--left", "unheard"], "nothing is called 'unheard'"),
-        (["model_file:factory", "--shape", "1x3x9x9", "--json", "no/such/folder.json"], "No such file or directory"),
-        (["model_file:factory", "--input", "absent.npy"], "absent.npy cannot be read: FileNotFoundError"),
-        (["model_file:factory", "--input", "notes.txt"], "an input is a .npy, .npz or .pt file, but got notes.txt"),
-        (["model_file:factory", "--input", "pickled.pt"], "pickled.pt cannot be read: "),
-        (["model_file:factory", "--input", "three.pt"], "three.pt cannot be read: TypeError: it holds dict"),
-        (["model_file", "--shape", "1"], "a model is file.py:factory or package.module:factory, but got 'model_file'"),
-        (["absent.py:factory", "--shape", "1"], "there is no file absent.py"),
-        (["broken.py:factory", "--shape", "1"], "broken.py does not import: ZeroDivisionError"),
-        (["absent:factory", "--shape", "1"], "absent does not import: ModuleNotFoundError"),
-        (["model_file:absent", "--shape", "1"], "model_file has no absent"),
-        (["model_file:kernel", "--shape", "1"], "model_file:kernel is neither a torch.nn.Module nor a factory"),
-        (["model_file:nothing", "--shape", "1"], "model_file:nothing() returned int, and no torch.nn.Module"),
-        (["model_file:fails", "--shape", "1"], "model_file:fails() raised SystemExit: not today"),
-        (["torch.nn:Identity", "--shape", "1"], "no convolution ran in Identity"),
-    ],
-)
-def test_the_command_says_what_is_wrong(folder, words, said, capsys):
-    assert run(*words) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("miniconv audit: ")
-    assert said in error
