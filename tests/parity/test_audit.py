@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import miniconv  # noqa: E402
 import miniconv.nn  # noqa: E402
 from miniconv.algorithms import ALGORITHMS  # noqa: E402
-from miniconv.audit import AuditError, Report, audit  # noqa: E402
+from miniconv.audit import AuditError, AuditReport, audit  # noqa: E402
 from miniconv.audit.expected import expected  # noqa: E402
 from miniconv.audit.implementations import find  # noqa: E402
 from miniconv.parity.cases import Case  # noqa: E402
@@ -308,7 +308,7 @@ def test_numbers_that_are_not_finite_are_reported():
     assert report.passed
     assert report.layers[0].note == "2 of 594 numbers of its input are not finite"
     assert report.layers[0].note in str(report)
-    assert Report.parse(report.json()) == report
+    assert AuditReport.parse(report.json()) == report
     overflow = audit(nn.Conv1d(2, 3, 2), torch.full((1, 2, 5), 1e30), left="torch:float16")
     assert overflow.layers[0].left.verdict == "WRONG_VALUE"
     assert overflow.layers[0].left.of_bound == math.inf

@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from miniconv import cli  # noqa: E402
-from miniconv.audit import Report, audit  # noqa: E402
+from miniconv.audit import AuditReport, audit  # noqa: E402
 from miniconv.audit.table import table  # noqa: E402
 
 nn, F = torch.nn, torch.nn.functional
@@ -49,13 +49,13 @@ def report():
 
 def test_json_round_trip(report):
     text = report.json()
-    assert Report.parse(text) == report
+    assert AuditReport.parse(text) == report
     figures = json.loads(text)
     assert figures["passed"] is False
     assert figures["first_beyond"] == "2"
     assert sorted(row["rank"] for row in figures["layers"]) == list(range(1, 6))
     with pytest.raises(ValueError, match="this is no audit's report"):
-        Report.parse('{"model": "Net"}')
+        AuditReport.parse('{"model": "Net"}')
 
 
 def test_the_table_fits_the_terminal(report):
@@ -212,7 +212,7 @@ def test_the_command(folder, capsys):
     wrong = ["model_file:model", "--shape", "1x3x9x7", "--left", "model_file:conv2d", "--right", "torch:float64"]
     assert run(*wrong, "--json", "report.json", "--html", "report.html", "--seed", "3", "--sample", "4") == 1
     assert "model_file:conv2d is wrong in 1 of 2 layers; the first to diverge" in capsys.readouterr().out
-    report = Report.parse((folder / "report.json").read_text())
+    report = AuditReport.parse((folder / "report.json").read_text())
     assert report.first_beyond.name == "0"
     assert report.html() == (folder / "report.html").read_text()
     assert run("model_file:factory", "--input", "image.npy", "--dtype", "bfloat16", "--training") == 0

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from miniconv.audit.implementations import Implementation
     from miniconv.audit.judge import Side
-    from miniconv.audit.report import Layer, Report
+    from miniconv.audit.report import AuditReport, Layer
 
-__all__ = ["AuditError", "Implementation", "Layer", "Report", "Side", "audit"]
+__all__ = ["AuditError", "AuditReport", "Implementation", "Layer", "Side", "audit"]
 
-_HOMES = {"Implementation": "implementations", "Layer": "report", "Report": "report", "Side": "judge"}
+_HOMES = {"Implementation": "implementations", "Layer": "report", "AuditReport": "report", "Side": "judge"}
 
 
 class AuditError(Exception):
@@ -49,7 +49,7 @@ def audit(
     training: bool = False,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> AuditReport:
     """Judge every convolution of a model, layers and bare calls alike, on its actual input.
 
     Seen is what torch hands to ``aten::convolution``, and miniconv's own: functions, modules, padding words and modes,
@@ -81,10 +81,13 @@ def audit(
         ValueError: an implementation is unknown.
         TypeError: the model is none.
 
-    Numerics: the exact result is a float64 sum, whose own error (gamma_(L+2) * S, u = 2^-53) is added to the bound;
-        of float64 layers it is a double-double sum, of all elements or a sample. See ``miniconv.parity.bounds``.
-    Cost: a layer is run three times by each implementation, and once more in float64 with twice the multiply-adds;
-        memory for the inputs and outputs of all convolutions.
+    Numerics:
+        The exact result is a float64 sum, whose own error (gamma_(L+2) * S, u = 2^-53) is added to the bound; of
+        float64 layers it is a double-double sum, of all elements or a sample. See ``miniconv.parity.bounds``.
+
+    Cost:
+        A layer is run twice by the left implementation and three times by the right, and once more in float64 with
+        twice the multiply-adds; memory for the inputs and outputs of all convolutions.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, (3, 2)), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 1))

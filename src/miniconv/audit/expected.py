@@ -65,9 +65,12 @@ def expected(problem: ConvProblem, values: Values, sample: int | None = None) ->
     Returns:
         The result and how exact it is.
 
-    Numerics: float64 sums lie within gamma_(L+2) * S, u = 2^-53; that is ``slack``. Double-double sums have none.
-    Cost: twice the layer's multiply-adds in float64 and 32 MiB of columns; about 30 operations for each product that
-        is summed in double-double.
+    Numerics:
+        float64 sums lie within gamma_(L+2) * S, u = 2^-53; that is ``slack``. Double-double sums have none.
+
+    Cost:
+        Twice the layer's multiply-adds in float64, columns of 32 MiB or one row of the output; about 30 operations
+        for each product that is summed in double-double.
 
     >>> problem = ConvProblem.parse("conv1d n1 c1 o1 i3 k2 float64")
     >>> x, w = np.array([[[1.0, 2.0**-60, 1.0]]]), np.ones((1, 1, 2))

@@ -37,11 +37,11 @@ class Side:
         verdict: ``EQUAL``, ``WITHIN_BOUND``, ``WRONG_VALUE``, ``SHAPE``, ``DTYPE``, ``RAISED``, ``INPUT_MODIFIED`` or
             ``UNSUPPORTED``, as ``miniconv.parity`` names them.
         detail: for a verdict that is not about numbers, what is the matter; for a wrong value, where and what.
-        local: ||output - exact||_2 / ||exact||_2 over the elements whose exact result is finite.
-        bits: the bits that are right in the worst element, relative to S: -log2(|output - exact| / S); infinite where
-            all are equal.
-        eta: |output - exact| / (u * S) there, u of the dtype that sums are accumulated in.
-        of_bound: the largest |output - exact| as a part of what its bound allows; above 1 is wrong.
+        local: ``||output - exact||_2 / ||exact||_2`` over the elements whose exact result is finite.
+        bits: the bits that are right in the worst element, relative to S: ``-log2(|output - exact| / S)``; infinite
+            where all are equal.
+        eta: ``|output - exact| / (u * S)`` there, u of the dtype that sums are accumulated in.
+        of_bound: the largest ``|output - exact|`` as a part of what its bound allows; above 1 is wrong.
         bound: which bound that is.
         seconds: the shorter of two calls.
     """
@@ -143,10 +143,11 @@ def judged(implementation: Implementation, call: Call, values: Values, exact: Ex
         exact: what the output must hold.
         outcome: what was computed.
 
-    Numerics: within the bound means ``|output - exact| <= allowed``, the implementation's own bound (see
-        ``miniconv.parity.bounds``), with what a variant's casts may lose and the oracle's own error added. Where the
-        exact result is not finite, the output must be that number; any number that is not finite will do where the
-        weight is not finite either.
+    Numerics:
+        Within the bound means ``|output - exact| <= allowed``: the implementation's own bound, see
+        ``miniconv.parity.bounds``, with what a variant's casts may lose and the oracle's own error added. Where the
+        exact result is not finite, the output must be that number; where the weight is not finite either, any number
+        that is not finite will do.
     """
     if outcome.result is None:
         return Side(outcome.verdict, outcome.detail, seconds=outcome.seconds)
@@ -235,7 +236,7 @@ def _case(problem: ConvProblem) -> Case:
 
 @np.errstate(all="ignore")
 def distance(first: torch.Tensor, second: torch.Tensor) -> float | None:
-    """||first - second||_2 / ||second||_2 over the elements that are finite in both; None for unequal shapes."""
+    """``||first - second||_2 / ||second||_2`` over the elements that are finite in both; None for unequal shapes."""
     if first.shape != second.shape:
         return None
     a, b = numbers(first.cpu()), numbers(second.cpu())
@@ -244,6 +245,6 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> float | None:
 
 
 def _relative(difference: Array, of: Array) -> float:
-    """||difference|| / ||of||, with 0 / 0 = 0."""
+    """``||difference|| / ||of||``, with 0 / 0 = 0."""
     above, below = float(np.linalg.norm(difference)), float(np.linalg.norm(of))
     return 0.0 if above == 0 else above / below if below else math.inf

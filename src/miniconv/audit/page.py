@@ -6,7 +6,7 @@ import math
 from html import escape
 
 from miniconv.audit.judge import Side
-from miniconv.audit.report import Layer, Report
+from miniconv.audit.report import AuditReport, Layer
 from miniconv.audit.table import COLUMNS, findings, heading
 
 __all__ = ["page"]
@@ -65,7 +65,7 @@ def _bits(side: Side) -> float:
     return max(side.bits, 0.0) if side.judged else -1.0
 
 
-def page(report: Report) -> str:
+def page(report: AuditReport) -> str:
     """The whole page.
 
     Args:
@@ -125,9 +125,11 @@ def _row(layer: Layer, most: int) -> str:
         if name == "verdict":
             tone = "odd" if shown == "UNSUPPORTED" else "good" if layer.left.passed else "bad"
         value = shown if column.order is None else _number(column.order(layer))
-        kind = "number" if column.order else tone
-        named = f'class="{kind}" data-name="{escape(name)}" data-value="{escape(value)}"'
-        cells.append(f"<td {named}>{escape(shown)}</td>")
+        named = f'data-name="{escape(name)}" data-value="{escape(value)}"'
+        if column.order is None:  # a long path may go on in the next line behind any dot
+            cells.append(f'<td class="{tone}" {named}>{escape(shown).replace(".", ".<wbr>")}</td>')
+        else:
+            cells.append(f'<td class="number" {named}>{escape(shown)}</td>')
     return f'<tr>{"".join(cells)}<td class="bars" aria-hidden="true">{_bars(layer, most)}</td></tr>'
 
 

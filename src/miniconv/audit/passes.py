@@ -16,7 +16,7 @@ from miniconv.audit.calls import Answer, Call, forward, reached
 from miniconv.audit.expected import Expected, expected
 from miniconv.audit.implementations import Implementation, find
 from miniconv.audit.judge import Side, computed, distance, judged, values_of
-from miniconv.audit.report import Layer, Report
+from miniconv.audit.report import AuditReport, Layer
 from miniconv.problem import ConvProblem
 
 __all__ = ["Audit"]
@@ -49,7 +49,7 @@ class Audit:
         self._layers: list[Layer] = []
         self._total = 0
 
-    def report(self) -> Report:
+    def report(self) -> AuditReport:
         """Runs both passes."""
         start = time.perf_counter()
         with torch.inference_mode(False), torch.no_grad(), _restored(self.model, self._training):
@@ -63,7 +63,7 @@ class Audit:
         if not self._layers:
             raise AuditError(f"no convolution ran in {type(self.model).__name__}")
         tensors = [x for x in _pytree.tree_leaves((self.args, self.kwargs)) if isinstance(x, torch.Tensor)]
-        return Report(
+        return AuditReport(
             model=type(self.model).__name__,
             left=self.left.name,
             right=self.right.name,

@@ -11,7 +11,7 @@ from typing import Any
 from miniconv.audit.judge import Side
 from miniconv.dtypes import DTYPES
 
-__all__ = ["Layer", "Report"]
+__all__ = ["AuditReport", "Layer"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Layer:
         multiply_adds: nominal ones.
         left: what the audited implementation made of the layer's actual input.
         right: what the other one made of that same input.
-        inherited: ||x - x'||_2 / ||x'||_2, x the layer's input in the left pass and x' that in the right pass; None
+        inherited: ``||x - x'||_2 / ||x'||_2``, x the layer's input in the left pass and x' that in the right pass; None
             where the right pass has no such input.
         total: the same of the two outputs.
         oracle: ``float64``, ``double-double``, or both with the number of elements summed in double-double.
@@ -50,7 +50,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """An audit; ``print`` it, or read the figures.
 
     Attributes:
@@ -128,7 +128,7 @@ class Report:
         return json.dumps(self.figures(), indent=1, allow_nan=False) + "\n"
 
     @staticmethod
-    def parse(text: str) -> Report:
+    def parse(text: str) -> AuditReport:
         """The report that ``json`` wrote.
 
         Raises:
@@ -142,7 +142,9 @@ class Report:
                 fields: dict[str, Any] = {name: row[name] for name in Layer.__dataclass_fields__ if name not in sides}
                 layers.append(Layer(**fields, **sides))
             names = ("model", "left", "right", "mode", "seconds")
-            return Report(**{name: found[name] for name in names}, inputs=tuple(found["inputs"]), layers=tuple(layers))
+            return AuditReport(
+                **{name: found[name] for name in names}, inputs=tuple(found["inputs"]), layers=tuple(layers)
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no audit's report: {error!r}") from error
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from miniconv.audit.judge import Side
-from miniconv.audit.report import Layer, Report
+from miniconv.audit.report import AuditReport, Layer
 
 __all__ = ["COLUMNS", "Column", "figure", "findings", "heading", "table"]
 
@@ -106,7 +106,7 @@ COLUMNS = {
 """Every column by its heading."""
 
 
-def table(report: Report, width: int | None = None, colour: bool | None = None) -> str:
+def table(report: AuditReport, width: int | None = None, colour: bool | None = None) -> str:
     """The report as lines for a person.
 
     Args:
@@ -164,7 +164,7 @@ def _painted(line: str, layer: Layer, colour: bool) -> str:
     return f"{line[:start]}\033[{code}m{side.verdict}\033[0m"
 
 
-def heading(report: Report) -> tuple[str, str]:
+def heading(report: AuditReport) -> tuple[str, str]:
     """What was audited, in two lines."""
     count = len(report.layers)
     inputs = f" on {', '.join(report.inputs)}" if report.inputs else ""
@@ -175,7 +175,7 @@ def heading(report: Report) -> tuple[str, str]:
     )
 
 
-def findings(report: Report) -> list[str]:
+def findings(report: AuditReport) -> list[str]:
     """The verdict in words, then every layer that has more to say."""
     wrong, first = report.wrong, report.first_beyond
     lines = []
