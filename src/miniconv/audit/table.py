@@ -75,6 +75,12 @@ COLUMNS = {
         "bits that are right in the left's worst element, relative to the sum of absolute products",
         lambda layer: max(layer.left.bits, 0) if layer.left.judged else -1,
     ),
+    "eta": Column(
+        lambda layer: f"{layer.left.eta:.3g}" if layer.left.judged else "-",
+        "the same error in units of roundoff of the dtype that sums are accumulated in",
+        lambda layer: layer.left.eta if layer.left.judged else -1,
+        omitted=4,
+    ),
     "of bound": Column(
         lambda layer: _of_bound(layer.left),
         "the left's largest error as a part of what its bound allows",
