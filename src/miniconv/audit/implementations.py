@@ -92,7 +92,7 @@ def find(target: str | Callable[..., Any] | Implementation) -> Implementation:
         return target
     if callable(target):
         name = f"{target.__module__}:{getattr(target, '__qualname__', type(target).__name__)}"
-        return Implementation(name, _of_function(target, name))
+        return Implementation(name, _of_function(target, name, _operator(target)))
     base, options = target, dict[str, Any]()
     while (words := base.rpartition(":"))[2] in VARIANTS and words[0]:
         base = words[0]
@@ -125,7 +125,7 @@ def _imported_target(name: str) -> Callable[[Call], Any]:
             raise ValueError(f"{module} has no {attribute}")
         found = getattr(found, part)
     if callable(found):
-        return _of_function(found, name)
+        return _of_function(found, name, _operator(found))
     if not any(hasattr(found, op) for op in OPS):
         raise ValueError(f"{name} is neither a function nor has one of {', '.join(OPS)}")
     return partial(_by_name, found)
@@ -146,10 +146,14 @@ def imported(module: str) -> Any:
         raise ValueError(f"{module} does not import: {type(error).__name__}: {error}") from error
 
 
-def _of_function(function: Callable[..., Any], name: str) -> Callable[[Call], Any]:
-    """One function as an implementation of the one operator that it serves."""
+def _operator(function: Callable[..., Any]) -> str:
+    """The operator that a function serves: the one that it is named after, else conv2d."""
     own = getattr(function, "__name__", "")
-    serves = own if own in OPS else "conv2d"
+    return own if own in OPS else "conv2d"
+
+
+def _of_function(function: Callable[..., Any], name: str, serves: str) -> Callable[[Call], Any]:
+    """One function as an implementation of one operator."""
 
     def run(call: Call) -> Any:
         if call.problem.op != serves:
