@@ -98,6 +98,12 @@ def test_figures_of_a_layer():
     assert math.isclose(layer.left.eta, 2.0 ** (24 - layer.left.bits))
 
 
+def test_progress():
+    seen = []
+    audit(net(), image(), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 8) for done in range(1, 9)]
+
+
 def test_one_sabotaged_layer_is_first():
     report = audit(net(), image(), left=sabotaged)
     assert not report.passed
@@ -279,6 +285,13 @@ def test_scripted_and_traced_models():
         report = audit(compiled, image())
         assert len(report.layers) == 2
         assert report.passed
+
+
+def test_a_compiled_model_runs_uncompiled():
+    model = torch.compile(nn.Sequential(nn.Conv2d(3, 4, (2, 3)), nn.ReLU()), backend=lambda *graph: 1 / 0)
+    report = audit(model, image())
+    assert [layer.name for layer in report.layers] == ["_orig_mod.0"]
+    assert report.passed
 
 
 def test_autocast_and_inference_mode_inside_the_model():

@@ -53,8 +53,8 @@ def audit(
     """Judge every convolution of a model, layers and bare calls alike, on its actual input.
 
     Seen is what torch hands to ``aten::convolution``, and miniconv's own: functions, modules, padding words and modes,
-    transposed convolutions, traced and scripted models. Not seen are quantized and MKLDNN tensors, ``conv_tbc``, and
-    what runs inside ``torch.compile``. No gradient is recorded. Modes, buffers, random state and hooks are as before
+    transposed convolutions, traced and scripted models; a compiled model runs uncompiled. Not seen are quantized and
+    MKLDNN tensors and ``conv_tbc``. No gradient is recorded. Modes, buffers, random state and hooks are as before
     afterwards, whatever happens; parameters that are not initialised yet (lazy modules) are by then.
 
     Args:

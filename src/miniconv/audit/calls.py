@@ -6,10 +6,11 @@ mode stands in front of it; hooks around the modules say whose convolution it is
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,13 +189,21 @@ def forward(
     """What the model returns when ``answer`` computes its convolutions.
 
     Args:
-        model: run as it stands, in its mode.
+        model: run as it stands, in its mode, but for ``torch.compile``, which is switched off.
         args, kwargs: the model's inputs.
         answer: is handed each convolution and returns its result, batched.
         refuse: is told number, name and reason of each convolution that cannot be described; torch computes it.
     """
-    with _hooks(model) as where, _Interception(where, answer, refuse):
+    with _hooks(model) as where, _uncompiled(), _Interception(where, answer, refuse):
         return model(*args, **kwargs)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Compiled models run as they were written; where nothing is compiled, the compiler is not imported either."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def reached(model: torch.nn.Module, error: BaseException) -> str:
