@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from miniconv.audit.command import ARGUMENTS as AUDIT_ARGUMENTS
+
 __all__ = ["COMMANDS", "Command", "main"]
 
 
@@ -47,7 +49,14 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(arguments: argparse.Namespace) -> int:
+    from miniconv.audit import command
+
+    return command.main(arguments)
+
+
 COMMANDS = {
+    "audit": Command("judge every convolution of a model, layer by layer", _audit, AUDIT_ARGUMENTS),
     "demo": Command(
         "five steps on real pictures, a table and a folder of pictures",
         _demo,

@@ -166,7 +166,9 @@ def _winograd_magnitude(transform: Transform, case: Case, values: Values) -> Arr
     d = np.lib.stride_tricks.sliding_window_view(x, (span, span), axis=(3, 4))
     d = d[:, :, :, : (tiles[0] - 1) * m + 1 : m, : (tiles[1] - 1) * m + 1 : m]
     b, g, a = abs(transform.input), abs(transform.weight), abs(transform.output)
-    products = np.einsum("ngctsij,gocij->ngotsij", b @ d @ b.T, g @ w @ g.T)
+    d, w = (b @ d @ b.T).transpose(1, 5, 6, 2, 0, 3, 4), (g @ w @ g.T).transpose(0, 3, 4, 1, 2)
+    products = w @ d.reshape(*d.shape[:4], -1)  # one product of matrices for each element of a tile: (G, i, j, O, ...)
+    products = products.reshape(*products.shape[:4], *d.shape[4:]).transpose(4, 0, 3, 5, 6, 1, 2)
     y = a @ products @ a.T  # (N, G, O, tiles_h, tiles_w, m, m)
     y = np.moveaxis(y, 5, 4).reshape(*y.shape[:3], tiles[0] * m, tiles[1] * m)
     y = y[..., : case.output_size[0], : case.output_size[1]]

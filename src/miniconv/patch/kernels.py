@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from miniconv.remembering import Bounded
 from miniconv.settings import current as settings
 from miniconv.torch_ops._derivatives import bias_grad
 
-__all__ = ["close_report", "open_report"]
+__all__ = ["close_report", "open_report", "torchs_own"]
 
 Tensor = torch.Tensor
 Gradients = tuple[Tensor | None, ...]
@@ -80,6 +81,16 @@ def close_report(report: Report) -> None:
         _set_open(tuple(r for r in _Open.reports if r is not report))
         if not _Open.reports and len(sys._current_frames()) == 1:  # of threads that ``threading`` does not know, too
             _libraries.pop()._destroy()  # type: ignore[no-untyped-call]  # torch ships it untyped
+
+
+@contextmanager
+def torchs_own() -> Iterator[None]:
+    """This thread's convolutions by torch's own kernels, whatever is patched; they are not counted."""
+    before, _thread.in_torch = _thread.in_torch, True
+    try:
+        yield
+    finally:
+        _thread.in_torch = before
 
 
 def _set_open(reports: tuple[Report, ...]) -> None:
