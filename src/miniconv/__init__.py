@@ -1,13 +1,14 @@
 """miniconv: PyTorch's convolution rebuilt from scratch in Python.
 
 Three doors: ``miniconv.functional`` and ``miniconv.nn`` in place of torch's, or ``patch`` with nothing changed;
-``miniconv.parity`` to judge any convolution; ``miniconv.reference`` and ``miniconv.algorithms`` to learn from.
-Importing miniconv imports neither torch nor anything heavy.
+``miniconv.parity`` to judge any convolution; ``explain``, ``miniconv.reference`` and ``miniconv.algorithms`` to learn
+from. Importing miniconv imports neither torch nor anything heavy.
 """
 
+from miniconv.explain import explain
 from miniconv.patch import patch
 from miniconv.problem import ConvProblem, ReceptiveField
 from miniconv.settings import config
 from miniconv.summary import summary
 
-__all__ = ["ConvProblem", "ReceptiveField", "config", "patch", "summary"]
+__all__ = ["ConvProblem", "ReceptiveField", "config", "explain", "patch", "summary"]
