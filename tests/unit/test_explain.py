@@ -326,7 +326,7 @@ def test_the_text_says_everything():
     head, formula, relation, *_ = text.splitlines()
     assert head == str(problem)
     assert formula == (
-        "output[n, oc, oh, ow] = bias[oc] + sum over ic, kh, kw, ic and oc in one group, of input[n, ic, ih, iw] * "
+        "output[n, oc, oh, ow] = bias[oc] + sum over ic in oc's group, kh, kw of input[n, ic, ih, iw] * "
         "weight[oc, ic % 2, kh, kw]"
     )
     assert relation == "where ih = oh * 2 - 1 + kh, iw = ow + kw * 2"

@@ -54,9 +54,10 @@ def formula(trace: Trace) -> list[str]:
     channels = f"ic, oc{divided}" if problem.transposed else f"oc, ic{divided}"
     input, output = (", ".join([*n, *rest]) for rest in (("ic", ins), ("oc", outs)))
     weight = f"{channels}, {taps}"
+    ics, ocs = ("ic in oc's group", "oc in ic's group") if problem.groups > 1 else ("ic", "oc")
     summed = {
-        "output": (f"output[{output}]", f"ic, {taps}", f"input[{input}] * weight[{weight}]"),
-        "input_grad": (f"input_grad[{input}]", f"oc, {taps}", f"grad_output[{output}] * weight[{weight}]"),
+        "output": (f"output[{output}]", f"{ics}, {taps}", f"input[{input}] * weight[{weight}]"),
+        "input_grad": (f"input_grad[{input}]", f"{ocs}, {taps}", f"grad_output[{output}] * weight[{weight}]"),
         "weight_grad": (
             f"weight_grad[{weight}]",
             ", ".join([*n, ins if problem.transposed else outs]),
@@ -66,8 +67,7 @@ def formula(trace: Trace) -> list[str]:
     }
     left, over, product = summed[trace.of]
     bias = "bias[oc] + " if trace.bias is not None else ""
-    group = ", ic and oc in one group," if problem.groups > 1 and trace.of != "bias_grad" else ""
-    lines = [f"{left} = {bias}sum over {over}{group} of {product}"]
+    lines = [f"{left} = {bias}sum over {over} of {product}"]
     return lines if trace.of == "bias_grad" else [*lines, f"where {_relation(trace)}"]
 
 
