@@ -220,6 +220,58 @@ def test_a_result_changed_at_the_end(name, wrong):
     assert diagnose(verdict, target).name == name
 
 
+def with_backward(input_grad, weight_grad):
+    """torch's convolution with gradients that are written by hand, one of them wrong."""
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, input, weight, bias, options):
+            ctx.save_for_backward(input, weight)
+            ctx.options = options
+            return torch.nn.functional.conv2d(input, weight, bias, **options)
+
+        @staticmethod
+        def backward(ctx, grad):
+            input, weight = ctx.saved_tensors
+            options = ctx.options
+            gx = input_grad(torch.nn.grad.conv2d_input, input.shape, weight, grad, options)
+            gw = weight_grad(torch.nn.grad.conv2d_weight, input, weight.shape, grad, options)
+            return gx, gw, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None
+
+    return Target(
+        lambda input, weight, bias=None, **options: Function.apply(input, weight, bias, options), layout=False
+    )
+
+
+def right_one(gradient, first, second, grad, options):
+    return gradient(first, second, grad, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "input_grad", "weight_grad"),
+    [
+        ("flipped_kernel", "input_grad", lambda f, s, w, g, o: f(s, w.flip(2, 3), g, **o), right_one),
+        ("turned_kernel", "input_grad", lambda f, s, w, g, o: f(s, w.transpose(2, 3), g, **o), right_one),
+        ("dropped_channel", "input_grad", lambda f, s, w, g, o: f(s, torch.cat([0 * w[:1], w[1:]]), g, **o), right_one),
+        ("gradient_flipped", "weight_grad", right_one, lambda f, x, s, g, o: f(x, s, g, **o).flip(2, 3)),
+        ("scaled", "weight_grad", right_one, lambda f, x, s, g, o: f(x, s, g, **o) / len(x)),
+        ("unwritten_memory", "weight_grad", right_one, lambda f, x, s, g, o: 0 * f(x, s, g, **o)),
+    ],
+)
+def test_a_wrong_gradient_is_named(name, part, input_grad, weight_grad):
+    target = with_backward(input_grad, weight_grad)
+    verdict = judge(Case.parse("conv2d n2 c4 o6 i7x9 k3x3 s1x2 p1x2 bias float64"), target)
+    assert (verdict.name, verdict.part) == ("WRONG_VALUE", part)
+    found = diagnose(verdict, target)
+    assert found.name == name, found
+
+
+def test_a_case_that_proves_nothing():
+    verdict = judge(Case.parse("conv2d c1 o1 i1x1 k1x1 p1x1 s2x2 float32"), TORCH)
+    assert "MISTRUSTED" in verdict.detail
+    assert diagnose(verdict, TORCH).name == "no_test"
+
+
 def test_narrow_arithmetic_on_integers():
     target = Target(lambda *a, **k: right(*a, **k).to(torch.int16).long())
     assert diagnose(judge(Case.parse("conv2d n1 c4 o6 i5x6 k3x2 int64"), target), target).name == "narrower_integers"
@@ -286,7 +338,7 @@ def test_where_in_a_gradient():
     case = Case.parse("conv2d n2 c4 o6 i4x6 k3x3")
     wrong = np.zeros(case.weight_shape, bool)
     wrong[:, -1] = True
-    assert where_wrong(case, "weight_grad", wrong) == "only the last second channel (54 of 216 elements)"
+    assert where_wrong(case, "weight_grad", wrong) == "only the last input channel (54 of 216 elements)"
     wrong = np.zeros(6, bool)
     wrong[3] = True
     assert where_wrong(case, "bias_grad", wrong) == "only channel 3 (1 of 6 elements)"

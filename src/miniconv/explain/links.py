@@ -44,7 +44,7 @@ class Link(NamedTuple):
         input: index of the input element, or None where the tap falls on a zero of the border.
         weight: index of the weight element.
         output: index of the output element.
-        position: where the tap falls on the input's spatial axes; outside it where ``place`` is not ``"inside"``.
+        position: where the tap falls, as an index into the input; outside it where ``place`` is not ``"inside"``.
         place: ``"inside"``, or the padding mode that says what lies at ``position``.
     """
 
@@ -113,7 +113,7 @@ def links(problem: ConvProblem, of: str, at: Index, padding_mode: str = "zeros")
 
     >>> problem = ConvProblem.parse("conv1d c1 o1 i4 k3 s2 p1 int64")
     >>> [(link.position, link.place, link.weight) for link in links(problem, "output", (0, 0))]
-    [((-1,), 'zeros', (0, 0, 0)), ((0,), 'inside', (0, 0, 1)), ((1,), 'inside', (0, 0, 2))]
+    [((0, -1), 'zeros', (0, 0, 0)), ((0, 0), 'inside', (0, 0, 1)), ((0, 1), 'inside', (0, 0, 2))]
     """
     batched = problem.batch is not None or of == "weight_grad"
     index = at if batched else (0, *at)
@@ -132,7 +132,7 @@ def links(problem: ConvProblem, of: str, at: Index, padding_mode: str = "zeros")
                 None if None in cells else (*image, ic, *cells),
                 (*kernel, *taps),
                 (*image, oc, *outputs),
-                positions,
+                (*image, ic, *positions),
                 "inside" if inside else padding_mode,
             )
 

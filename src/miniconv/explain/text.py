@@ -115,22 +115,10 @@ def _row(trace: Trace, number: int, term: Term) -> list[str]:
     """One line of the table; an input in the border is shown where the tap falls, with a mark."""
     cells = [str(number)]
     for factor, value in zip(trace.factors, term.values):
-        index = term.index_of(factor)
-        mark = ""
-        if factor == "input":
-            mark = _MARKS[term.place]
-            lead = (term.output[: -1 - trace.problem.spatial_dims], _input_channel(trace, term))
-            index = (*lead[0], lead[1], *term.position)
+        at_input = factor == "input"
+        index, mark = (term.position, _MARKS[term.place]) if at_input else (term.index_of(factor), "")
         cells += [_index(index or ()) + mark, shown(value, trace.problem.dtype)]
     return [*cells, shown(term.product, trace.problem.dtype), shown(term.running, trace.problem.dtype)]
-
-
-def _input_channel(trace: Trace, term: Term) -> int:
-    """The input channel of a term, which a zero of the border has as well."""
-    problem, weight = trace.problem, term.weight or ()
-    if problem.transposed:
-        return weight[0]
-    return weight[0] // (problem.out_channels // problem.groups) * problem.weight_shape[1] + weight[1]
 
 
 def _sum(trace: Trace) -> str:

@@ -24,7 +24,7 @@ class Term(NamedTuple):
         input: index of the input element; None where the tap falls on a zero of the border, and for ``bias_grad``.
         weight: index of the weight element; None for ``bias_grad``.
         output: index of the output element (of a gradient: of the element of ``grad_output``).
-        position: where the tap falls on the input's spatial axes, in the border if ``place`` is not ``"inside"``.
+        position: where the tap falls, as an index into the input; in the border if ``place`` is not ``"inside"``.
         place: ``"inside"``, or the padding mode: ``"zeros"``, ``"reflect"``, ``"replicate"``, ``"circular"``.
         values: the factors, in the order of ``Trace.factors``.
         product: of the factors, in the compute dtype.
@@ -84,7 +84,7 @@ class Trace:
         """
         dims = self.problem.spatial_dims
         on_output = self.of in ("input_grad", "bias_grad")
-        places = [term.output[-dims:] if on_output else term.position for term in self.terms]
+        places = [(term.output if on_output else term.position)[-dims:] for term in self.terms]
         return tuple(tuple(sorted({place[axis] for place in places})) for axis in range(dims))
 
     def feeds(self, input_index: Index) -> list[Index]:

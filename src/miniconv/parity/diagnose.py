@@ -108,6 +108,8 @@ def diagnose(verdict: Verdict, target: Target) -> Diagnosis:
     """
     if verdict.name in BY_VERDICT:
         return Diagnosis(*BY_VERDICT[verdict.name], verdict.case)
+    if "every exact result is zero" in verdict.detail:
+        return Diagnosis("no_test", "the case proves nothing: a target that returns zeros would pass", verdict.case)
     if "does not require grad" in verdict.detail:
         return Diagnosis(*BY_VERDICT["GRADIENT_MISSING"], verdict.case)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -250,10 +252,12 @@ def where_wrong(case: Case, part: str, wrong: Array) -> str:
 def _axis_names(case: Case, part: str, ndim: int) -> tuple[str, ...]:
     """What one step along each axis of a part is called."""
     spatial = ("slice", "row", "column")[-len(case.input_size) :]
-    lead = {"weight_grad": ("first channel", "second channel"), "bias_grad": ("channel",)}.get(
-        part, ("image", "channel")
-    )
-    return (*lead, *spatial)[-ndim:] if part != "bias_grad" else lead
+    if part == "bias_grad":
+        return ("channel",)
+    if part == "weight_grad":
+        channels = ("output channel", "input channel")
+        return (*(reversed(channels) if case.transposed else channels), *spatial)
+    return ("image", "channel", *spatial)[-ndim:]
 
 
 def _border(case: Case, shape: tuple[int, ...]) -> Array | None:

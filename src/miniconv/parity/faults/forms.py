@@ -113,11 +113,9 @@ def other_case(change: Callable[[Case], Iterable[Case]]) -> Fits:
 
 
 def other_operands(change: Callable[[Setting], Iterable[Values]]) -> Fits:
-    """The output is that of one of the sets of operands that ``change`` returns."""
+    """The numbers are those of one of the sets of operands that ``change`` returns."""
 
     def fits(setting: Setting, part: str, got: Array) -> bool:
-        if part != "output":
-            return False
         changed = (setting._replace(values=values) for values in change(setting))
         return any(agrees(each, part, got, exact_part(each, part)) for each in changed)
 
