@@ -317,6 +317,7 @@ def test_no_hypothesis_fits_what_is_right(text):
     ("index", "words"),
     [
         (np.s_[:], "every element (288 of 288 elements)"),
+        (np.s_[:0], "nothing, this time"),
         (np.s_[..., -1], "only the last column (48 of 288 elements)"),
         (np.s_[:, :, 0], "only the first row (72 of 288 elements)"),
         (np.s_[:, 2], "only channel 2 (48 of 288 elements)"),

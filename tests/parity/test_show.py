@@ -173,6 +173,28 @@ def test_a_fault_seen_elsewhere_says_where():
     assert "other cases that are wrong" in text
 
 
+def test_a_call_whose_gradient_raises():
+    def cut(input, weight, bias=None, **options):
+        return torch.nn.functional.conv2d(input, weight, bias, **options).detach()
+
+    text = show(CASE, cut)
+    assert "RAISED in gradients" in text
+    assert "[gradient_cut_off]" in text
+    assert "an element: output[" in text
+
+
+def test_numbers_that_change_from_call_to_call():
+    def unwritten(input, weight, bias=None, **options):
+        result = torch.nn.functional.conv2d(input, weight, bias, **options)
+        noise = torch.zeros_like(result)
+        noise[..., -1] = 1000 * torch.rand(result.shape[:-1]) + 1
+        return result + noise
+
+    text = show(CASE, unwritten)
+    assert "two calls give different numbers" in text
+    assert "wrong: only the last column" in text
+
+
 def test_what_no_hypothesis_explains_is_said():
     text = show(CASE, lambda *operands, **options: right(*operands, **options) + 1)
     assert "likely fault: none of the known ones gives these numbers" in text

@@ -151,14 +151,16 @@ def _in_product(value: Any, dtype: str) -> str:
 def shown(value: Any, dtype: str) -> str:
     """A number of ``dtype``'s compute dtype in as few digits as tell it from its neighbours.
 
-    >>> shown(0.10000000149011612, "float32"), shown(3.0, "float32"), shown((1 - 2j), "complex64")
-    ('0.1', '3', '1-2j')
+    >>> shown(0.10000000149011612, "float32"), shown(1234567.0, "float32"), shown((1 - 2j), "complex64")
+    ('0.1', '1234567', '1-2j')
     """
     kind = DTYPES[dtype].kind
     if kind in ("int", "object"):
         return str(value)
-    text = str(np.dtype(DTYPES[dtype].compute).type(value))
-    return text.strip("()").removesuffix(".0")
+    number = np.dtype(DTYPES[dtype].compute).type(value)
+    if kind == "float" and number.is_integer() and abs(number) < 10**15:
+        return np.format_float_positional(number, trim="-")
+    return str(number).strip("()").removesuffix(".0")
 
 
 def _index(index: Sequence[int] | Index) -> str:

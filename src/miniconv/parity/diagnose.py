@@ -25,10 +25,10 @@ from miniconv.parity.faults import FAULTS, Array, Fault, Setting, exact_part
 from miniconv.parity.grids import geometries
 from miniconv.parity.operands import make, numbers
 from miniconv.parity.runner import judge
-from miniconv.parity.targets import Outcome, Target, call
+from miniconv.parity.targets import GRADIENTS, Outcome, Target, call
 from miniconv.parity.verdict import Verdict, round_to
 
-__all__ = ["Diagnosis", "diagnose", "where_wrong", "wrong_elements"]
+__all__ = ["Diagnosis", "diagnose", "part_of", "where_wrong", "wrong_elements"]
 
 PROBES = 16
 """How many other cases the target is asked about."""
@@ -82,15 +82,18 @@ class _Evidence(NamedTuple):
 
     def numbers(self) -> Array | None:
         """What the target returned for the part that the verdict is about; None where that is no tensor."""
-        part = "output" if self.verdict.part == "call" else self.verdict.part
-        tensor = self.outcome.parts.get(part)
+        tensor = self.outcome.parts.get(part_of(self.verdict))
         return numbers(tensor) if isinstance(tensor, torch.Tensor) else None
 
     def explained_by(self, fault: Fault) -> bool:
         """Whether the fault would give these numbers."""
         got = self.numbers()
-        part = "output" if self.verdict.part == "call" else self.verdict.part
-        return got is not None and fault.fits(self.setting, part, got)
+        return got is not None and fault.fits(self.setting, part_of(self.verdict), got)
+
+
+def part_of(verdict: Verdict) -> str:
+    """The part whose numbers a verdict is about: the output, if it is about none in particular."""
+    return verdict.part if verdict.part in GRADIENTS else "output"
 
 
 def diagnose(verdict: Verdict, target: Target) -> Diagnosis:
@@ -228,6 +231,8 @@ def where_wrong(case: Case, part: str, wrong: Array) -> str:
     'only the last column (6 of 24 elements)'
     """
     count = f"({int(wrong.sum())} of {wrong.size} elements)"
+    if not wrong.any():
+        return "nothing, this time"
     if wrong.all():
         return f"every element {count}"
     names = _axis_names(case, part, wrong.ndim)

@@ -16,7 +16,7 @@ import torch
 
 from miniconv.explain import Trace, explain
 from miniconv.parity.cases import Case
-from miniconv.parity.diagnose import Diagnosis, diagnose, where_wrong, wrong_elements
+from miniconv.parity.diagnose import Diagnosis, diagnose, part_of, where_wrong, wrong_elements
 from miniconv.parity.faults import Setting
 from miniconv.parity.operands import Operands, make, numbers
 from miniconv.parity.runner import as_target, judge, target_named
@@ -119,7 +119,7 @@ class _Shown:
     @property
     def _part(self) -> str:
         """The part that is wrong; the output where nothing is."""
-        return "output" if self.verdict.passed or self.verdict.part == "call" else self.verdict.part
+        return "output" if self.verdict.passed else part_of(self.verdict)
 
     def _head(self) -> list[str]:
         """The case, its sizes, and the verdict."""
@@ -145,7 +145,7 @@ class _Shown:
         else:
             lines.append("likely fault: none of the known ones gives these numbers")
         tensor = self.got.parts.get(self._part)
-        if self.verdict.name == "WRONG_VALUE" and isinstance(tensor, torch.Tensor):
+        if self.verdict.wrong and isinstance(tensor, torch.Tensor):
             setting = Setting(self.case, self.operands.values(), self.target.bound, self.target.fft_constant)
             wrong_ones = wrong_elements(setting, self._part, numbers(tensor))
             lines += [] if wrong_ones is None else [f"wrong: {where_wrong(self.case, self._part, wrong_ones)}"]
@@ -161,9 +161,10 @@ class _Shown:
         if problem is None or 0 in shape:
             return [f"torch: {self.torchs.first_line}"] if self.torchs.error else []
         worst = bool(self.verdict.index)
-        at = self.verdict.index or tuple(size // 2 for size in shape)
-        trace = trace_of(self.case, self._part, at)
-        assert trace is not None
+        places = [tuple(at(size) for size in shape) for at in (lambda n: n // 2, lambda n: 0, lambda n: n - 1)]
+        traces = [trace_of(self.case, self._part, at) for at in ([self.verdict.index] if worst else places)]
+        trace = max((trace for trace in traces if trace is not None), key=lambda trace: len(trace.terms))
+        at = trace.at
         lines = [f"{'worst element' if worst else 'an element'}: {self._part}{list(at)}"]
         for name, outcome in (("target", self.got), ("torch", self.torchs)):
             lines.append(f"  {name:7}{_value_at(outcome, self._part, at)}")
