@@ -169,7 +169,7 @@ def test_a_fault_seen_elsewhere_says_where():
         "conv_transpose3d n3 c4 o6 i3x2x4 k3x3x3 p4x5x4 op1x0x2 float64", SABOTAGES["output_padding_swapped"].target
     )
     assert "likely fault: the output padding of one axis is taken for another's" in text
-    assert "its numbers are those of conv_transpose3d" in text
+    assert "  seen on conv_transpose3d" in text
     assert "other cases that are wrong" in text
 
 

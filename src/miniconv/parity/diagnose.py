@@ -33,6 +33,9 @@ __all__ = ["Diagnosis", "diagnose", "part_of", "where_wrong", "wrong_elements"]
 PROBES = 16
 """How many other cases the target is asked about."""
 
+ENOUGH = 3
+"""A fault that explains none of so many other cases that are wrong is not named."""
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -73,6 +76,9 @@ OTHERWISE = {
 """What is said where no fault explains the numbers."""
 
 
+_OF_NUMBERS = ("WRONG_VALUE", "SHAPE", "TORCH_UNEXPLAINED")
+
+
 class _Evidence(NamedTuple):
     """One case, asked."""
 
@@ -80,15 +86,20 @@ class _Evidence(NamedTuple):
     verdict: Verdict
     outcome: Outcome
 
-    def numbers(self) -> Array | None:
-        """What the target returned for the part that the verdict is about; None where that is no tensor."""
-        tensor = self.outcome.parts.get(part_of(self.verdict))
+    @property
+    def wrong(self) -> bool:
+        """Whether there are numbers, or a shape, that are wrong."""
+        return self.verdict.name in _OF_NUMBERS
+
+    def numbers(self, part: str = "") -> Array | None:
+        """What the target returned for a part, or for that of the verdict; None where that is no tensor."""
+        tensor = self.outcome.parts.get(part or part_of(self.verdict))
         return numbers(tensor) if isinstance(tensor, torch.Tensor) else None
 
-    def explained_by(self, fault: Fault) -> bool:
+    def explained_by(self, fault: Fault, part: str = "") -> bool:
         """Whether the fault would give these numbers."""
-        got = self.numbers()
-        return got is not None and fault.fits(self.setting, part_of(self.verdict), got)
+        got = self.numbers(part)
+        return got is not None and fault.fits(self.setting, part or part_of(self.verdict), got)
 
 
 def part_of(verdict: Verdict) -> str:
@@ -122,14 +133,15 @@ def diagnose(verdict: Verdict, target: Target) -> Diagnosis:
             return Diagnosis(*UNSTEADY, verdict.case)
         candidates = [fault for fault in FAULTS if not verdict.case.given and first.explained_by(fault)]
         others = [_ask(case, target) for case in _probes(verdict.case)]
-        wrong = [each for each in others if each.verdict.name in ("WRONG_VALUE", "SHAPE")]
+        wrong = [each for each in others if each.wrong]
         seen = first
         if not candidates:
             seen, candidates = _first_explained(wrong)
         explained = {fault.name: sum(each.explained_by(fault) for each in wrong) for fault in candidates}
         right = [each for each in others if each.verdict.passed and not each.outcome.error]
-        contradicted = {fault.name: sum(not each.explained_by(fault) for each in right) for fault in candidates}
-    if verdict.name not in ("WRONG_VALUE", "SHAPE"):  # an accepted call has no truth that the numbers would differ from
+        part = part_of(verdict)
+        contradicted = {fault.name: sum(not each.explained_by(fault, part) for each in right) for fault in candidates}
+    if not first.wrong or len(wrong) >= ENOUGH:  # nothing to tell from, or chance on a case of few numbers
         candidates = [fault for fault in candidates if explained[fault.name]]
     if not candidates:
         return Diagnosis(*_default(verdict), verdict.case)

@@ -138,7 +138,7 @@ class _Shown:
             lines.append(f"likely fault: {found.sentence} [{found.name}]")
             explained, wrong = found.explained
             if found.seen_on != self.case:
-                lines.append(f"  its numbers are those of {found.seen_on}")
+                lines.append(f"  seen on {found.seen_on}")
             if wrong:
                 lines.append(f"  it explains {explained} of {wrong} other cases that are wrong")
             lines += [f"  or: {sentence}" for sentence in found.others]
