@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from miniconv.explain.links import PARTS, Index, feeds
 from miniconv.problem import ConvProblem
 
-__all__ = ["Term", "Trace"]
+__all__ = ["Term", "Trace", "part_shape"]
 
 Number = Any
 """A Python number: int, float, complex, or what an object array holds."""

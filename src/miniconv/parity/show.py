@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from miniconv.explain import Trace, explain
+from miniconv.explain.trace import part_shape
 from miniconv.parity.cases import Case
 from miniconv.parity.diagnose import Diagnosis, diagnose, part_of, where_wrong, wrong_elements
 from miniconv.parity.faults import Setting
@@ -154,10 +155,7 @@ class _Shown:
     def _element(self) -> list[str]:
         """The three results at one element, and its terms."""
         problem = problem_of(self.case)
-        shapes = {"input_grad": self.case.input_shape, "weight_grad": self.case.weight_shape}
-        shape = shapes.get(
-            self._part, (self.case.out_channels,) if self._part == "bias_grad" else self.case.output_shape
-        )
+        shape = () if problem is None else part_shape(problem, self._part)
         if problem is None or 0 in shape:
             return [f"torch: {self.torchs.first_line}"] if self.torchs.error else []
         worst = bool(self.verdict.index)
