@@ -6,6 +6,7 @@ import math
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_time_is_bounded():
     assert not calls
     assert same(shrink(verdict, target, seconds=0.05), verdict)
     assert len(calls) < 12
+
+
+def test_cases_are_asked_in_the_way_that_is_given():
+    target, asked = SABOTAGES["flipped_kernel"].target, []
+
+    def ask(case, its_target):
+        asked.append(case)
+        return replace(judge(case, its_target), name="CRASHED")
+
+    crashed = replace(judge(Case.parse("conv2d n2 c4 o6 i5x7 k3x2 float32"), target), name="CRASHED")
+    assert shrink(crashed, target) is crashed
+    small = shrink(crashed, target, ask=ask)
+    assert (small.name, small.part) == (crashed.name, crashed.part)
+    assert small.case in asked
 
 
 def test_what_was_given_instead_is_left_out_if_it_can_be():

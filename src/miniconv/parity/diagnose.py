@@ -61,6 +61,7 @@ BY_VERDICT = {
     "LAYOUT": ("memory_format", "the result does not keep the memory format"),
     "INPUT_MODIFIED": ("input_modified", "the call writes to its operands"),
     "GRADIENT_MISSING": ("gradient_cut_off", "the gradient is cut off: the operand is detached, or leaves the graph"),
+    "CRASHED": ("crashed", "the call ends its process, or does not end"),
 }
 """Verdicts that name their fault themselves."""
 

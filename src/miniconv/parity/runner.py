@@ -27,7 +27,7 @@ from miniconv.parity.report import Report
 from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call, family
 from miniconv.parity.verdict import PASSING, Verdict, judge_values
 
-__all__ = ["as_target", "judge", "observe", "reproduce", "run", "target_named"]
+__all__ = ["judge", "observe", "reproduce", "run"]
 
 
 class _Truth:
@@ -89,7 +89,7 @@ def run(
     Cost: about two milliseconds a case.
     """
     todo = list(cases)
-    target = as_target(target)
+    target = _as_target(target)
     report = Report()
     start = time.perf_counter()
     with warnings.catch_warnings():
@@ -109,25 +109,14 @@ def reproduce(text: str, target: str = "") -> Verdict:
         text: the case's text.
         target: ``package.module:function``, or ``torch``; default miniconv.
     """
-    report = run([Case.parse(text)], target_named(target))
+    function: Any = TORCH if target == TORCH.name else None
+    if target and function is None:
+        module, _, name = target.partition(":")
+        function = getattr(importlib.import_module(module), name)
+    report = run([Case.parse(text)], function)
     verdict = report.failures[0] if report.failures else Verdict(next(iter(report.counts)), Case.parse(text))
     print(verdict if report.failures else f"{verdict.name}: {text}")
     return verdict
-
-
-def target_named(text: str) -> Target:
-    """The target that a text names.
-
-    Args:
-        text: ``package.module:function``, ``torch``, or nothing for miniconv.
-
-    Raises:
-        ImportError, AttributeError: there is no such function.
-    """
-    if text == TORCH.name:
-        return TORCH
-    module, _, name = text.partition(":")
-    return as_target(getattr(importlib.import_module(module), name) if text else None)
 
 
 def observe(case: Case) -> Verdict:
@@ -167,7 +156,7 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
     return failed or max(verdicts, key=lambda verdict: (PASSING.index(verdict.name), verdict.eta))
 
 
-def as_target(target: Target | Callable[..., Any] | None) -> Target:
+def _as_target(target: Target | Callable[..., Any] | None) -> Target:
     """``target`` with what it leaves out."""
     if isinstance(target, Target):
         return target

@@ -7,6 +7,7 @@ is shrunk to the smallest one that fails in the same way.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,9 +21,9 @@ from miniconv.parity.cases import Case
 from miniconv.parity.diagnose import Diagnosis, diagnose, part_of, where_wrong, wrong_elements
 from miniconv.parity.faults import Setting
 from miniconv.parity.operands import Operands, make, numbers
-from miniconv.parity.runner import as_target, judge, target_named
+from miniconv.parity.runner import judge
 from miniconv.parity.shrink import shrink
-from miniconv.parity.targets import TORCH, Outcome, Target, call
+from miniconv.parity.targets import TORCH, Outcome, Target, call, family
 from miniconv.problem import ConvProblem
 
 __all__ = ["main", "problem_of", "show", "trace_of"]
@@ -50,7 +51,7 @@ def show(case_text: str, target: str | Target | Callable[..., Any] = "") -> str:
     >>> print(show("conv1d c1 o1 i3 k2 int64").splitlines()[0])
     conv1d c1 o1 i3 k2 int64
     """
-    return _Shown(Case.parse(case_text), target_named(target) if isinstance(target, str) else as_target(target)).text()
+    return _Shown(Case.parse(case_text), _found(target)).text()
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -64,12 +65,26 @@ def main(arguments: argparse.Namespace) -> int:
     """
     text = arguments.case if isinstance(arguments.case, str) else " ".join(arguments.case)
     try:
-        shown = _Shown(Case.parse(text), target_named(arguments.target or ""))
+        shown = _Shown(Case.parse(text), _found(arguments.target or ""))
     except (ValueError, ImportError, AttributeError) as error:
         print(f"miniconv parity show: {error}", file=sys.stderr)
         return 2
     print(shown.text())
     return 0 if shown.verdict.passed else 1
+
+
+def _found(target: str | Target | Callable[..., Any]) -> Target:
+    """What ``show`` is told to judge."""
+    if isinstance(target, Target):
+        return target
+    if not isinstance(target, str):
+        return Target(target, name=f"{target.__module__}:{getattr(target, '__qualname__', '')}")
+    if target == TORCH.name:
+        return TORCH
+    if target in ("", "miniconv"):
+        return family(importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"))
+    module, _, name = target.partition(":")
+    return Target(getattr(importlib.import_module(module), name), name=target)
 
 
 def problem_of(case: Case) -> ConvProblem | None:

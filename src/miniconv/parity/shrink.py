@@ -20,13 +20,17 @@ from miniconv.parity.verdict import Verdict
 __all__ = ["same", "shrink", "steps"]
 
 
-def shrink(verdict: Verdict, target: Target, *, seconds: float = 10.0) -> Verdict:
+def shrink(
+    verdict: Verdict, target: Target, *, seconds: float = 10.0, ask: Callable[[Case, Target], Verdict] = judge
+) -> Verdict:
     """The verdict on the smallest case found that fails with the same name, in the same part.
 
     Args:
         verdict: what ``judge`` said of a case; one that passed comes back as it is.
         target: what it said so of.
         seconds: no further case is tried after so long; the smallest until then is returned.
+        ask: how a case is judged: in this process, unless something else is given. A verdict of CRASHED is only
+            shrunk by something else.
 
     Returns:
         The verdict on the smaller case, dtype and operator unchanged.
@@ -34,14 +38,20 @@ def shrink(verdict: Verdict, target: Target, *, seconds: float = 10.0) -> Verdic
     Cost:
         Some dozens of cases, each about as long as the first at most.
     """
-    if verdict.passed:
+    if verdict.passed or (verdict.name == "CRASHED" and ask is judge):
         return verdict
     deadline = time.perf_counter() + seconds
+
+    def asked(case: Case) -> Verdict:
+        return ask(case, target)
+
     moved = True
     while moved:
         moved = False
         for axis in _AXES:
-            while (smaller := _first_failing(axis(verdict.case), verdict, target, deadline)) is not None:
+            while (
+                smaller := _first_failing(axis(verdict.case), verdict, lambda case: ask(case, target), deadline)
+            ) is not None:
                 verdict, moved = smaller, True
     return verdict
 
@@ -61,14 +71,16 @@ def same(verdict: Verdict, other: Verdict) -> bool:
     return (verdict.name, verdict.part) == (other.name, other.part)
 
 
-def _first_failing(cases: Iterator[Case], verdict: Verdict, target: Target, deadline: float) -> Verdict | None:
+def _first_failing(
+    cases: Iterator[Case], verdict: Verdict, ask: Callable[[Case], Verdict], deadline: float
+) -> Verdict | None:
     """The verdict on the first case that fails in the same way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case in cases:
             if time.perf_counter() > deadline:
                 return None
-            found = judge(case, target)
+            found = ask(case)
             if same(found, verdict):
                 return found
     return None
