@@ -49,9 +49,7 @@ def shrink(
     while moved:
         moved = False
         for axis in _AXES:
-            while (
-                smaller := _first_failing(axis(verdict.case), verdict, lambda case: ask(case, target), deadline)
-            ) is not None:
+            while (smaller := _first_failing(axis(verdict.case), verdict, asked, deadline)) is not None:
                 verdict, moved = smaller, True
     return verdict
 
