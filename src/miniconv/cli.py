@@ -55,12 +55,27 @@ def _audit(arguments: argparse.Namespace) -> int:
     return command.main(arguments)
 
 
+def _parity(arguments: argparse.Namespace) -> int:
+    from miniconv.parity import show
+
+    return show.main(arguments)
+
+
 COMMANDS = {
     "audit": Command("judge every convolution of a model, layer by layer", _audit, AUDIT_ARGUMENTS),
     "demo": Command(
         "five steps on real pictures, a table and a folder of pictures",
         _demo,
         {"--out": {"type": Path, "default": Path("demo-out"), "metavar": "DIR", "help": "the folder (%(default)s)"}},
+    ),
+    "parity": Command(
+        "explain one case of the parity suite: problem, results, worst element, likely fault",
+        _parity,
+        {
+            "verb": {"choices": ["show"], "help": "what to do"},
+            "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
+            "--target": {"default": "", "metavar": "MODULE:FUNCTION", "help": "what is judged; default miniconv"},
+        },
     ),
     "run": Command(
         "run a program, its torch convolutions computed by miniconv",

@@ -10,6 +10,7 @@ equal, within the bound of rounding, known to differ, and wrong. Reading the fil
 call as one line of text), ``axes`` (each operator's geometry), ``data`` (its numbers), ``operands`` (their place in
 memory), ``grids`` (which cases), ``oracle`` and ``tables`` (the exact result), ``bounds`` (how far a right result may
 be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged), ``runner``.
+Of what is wrong: ``shrink`` (the smallest case), ``faults`` (hypotheses as data), ``diagnose``, ``show``.
 """
 
 from __future__ import annotations
