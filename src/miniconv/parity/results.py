@@ -10,7 +10,7 @@ import torch
 from miniconv.parity.data import Array
 from miniconv.parity.operands import numbers
 
-__all__ = ["described", "fitted", "misfit"]
+__all__ = ["described", "fitted", "misfit", "same_but_for_ones"]
 
 
 def misfit(value: Any, shape: tuple[int, ...], dtype: torch.dtype, level: str) -> tuple[str, str] | None:
@@ -33,7 +33,7 @@ def misfit(value: Any, shape: tuple[int, ...], dtype: torch.dtype, level: str) -
     except Exception as error:
         return "DTYPE", f"{described(value)} that cannot be read: {type(error).__name__}: {error}"
     lenient = level == "values"
-    if tuple(value.shape) != shape and not (lenient and _long(value.shape) == _long(shape)):
+    if tuple(value.shape) != shape and not (lenient and same_but_for_ones(value.shape, shape)):
         return "SHAPE", f"{tuple(value.shape)}, but torch gives {shape}"
     if value.dtype != dtype and not (lenient and value.is_complex() == dtype.is_complex):
         return "DTYPE", f"{value.dtype}, but torch gives {dtype}"
@@ -58,6 +58,11 @@ def fitted(tensor: torch.Tensor, shape: tuple[int, ...]) -> Array:
     return numbers(tensor).reshape(shape)
 
 
-def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The sizes other than 1."""
-    return tuple(size for size in shape if size != 1)
+def same_but_for_ones(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two shapes differ by axes of size 1 at most.
+
+    >>> same_but_for_ones((1, 6, 5), (6, 5, 1)), same_but_for_ones((6, 5), (5, 6))
+    (True, False)
+    """
+    one, two = ([size for size in sizes if size != 1] for sizes in (shape, other))
+    return one == two

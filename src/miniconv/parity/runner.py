@@ -124,7 +124,9 @@ def reproduce(text: str, target: str = "", level: str = "drop-in") -> Verdict:
     found = find(target or "miniconv", op=case.op, level=level)
     if level == "drop-in":  # as ``run`` judges a function that nothing is known of
         found = replace(found, refusals="named")
-    verdict = judge(case, found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verdict = judge(case, found)
     print(verdict if not verdict.passed else f"{verdict.name}: {text}")
     return verdict
 

@@ -39,6 +39,10 @@ NEEDS: Mapping[str, tuple[str, Callable[[Case], bool]]] = {
     "groups": ("groups", lambda case: case.groups != 1),
     "bias": ("a bias", lambda case: case.bias),
     "output_padding": ("output padding", lambda case: any(case.output_padding)),
+    "wide_output_padding": (
+        "output padding of a stride or more",
+        lambda case: any(extra >= s for extra, s in zip(case.output_padding, case.stride)),
+    ),
     "padding_words": ("padding as a word", lambda case: isinstance(case.padding, str)),
     "padding_modes": ("a border other than zeros", lambda case: case.padding_mode != "zeros"),
     "per_axis": ("numbers that differ per axis", _differs("stride", "padding", "dilation", "output_padding")),

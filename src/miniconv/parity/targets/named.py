@@ -42,7 +42,8 @@ def _of_torch(name: str, around: Callable[[Any], Any], within: Callable[[], Abst
 
         return called
 
-    return replace(TORCH, function={op: function(op) for op in OPS}, module=None, name=name, layout=False)
+    functions = {op: function(op) for op in OPS}
+    return replace(TORCH, function=functions, module=None, name=name, level="shapes")  # a backend has its own texts
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
@@ -51,7 +52,8 @@ def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous(memory_format=formats[tensor.ndim]) if tensor.ndim in formats else tensor
 
 
-_CLAIMS = dict.fromkeys(("winograd_f2", "winograd_f4"), "data integers, random")  # NaN and Inf fill a tile
+# NaN and Inf fill a whole tile, and meet the zeros that a kernel is dilated by
+_CLAIMS = dict.fromkeys(("winograd_f2", "winograd_f4", "dilation_zeros"), "data integers, random")
 
 
 def _algorithm(name: str) -> Target:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from miniconv.parity.bounds import BOUNDS
 from miniconv.parity.cases import OPS, Case
-from miniconv.parity.data import arguments
+from miniconv.parity.data import DEFAULTS, arguments
 from miniconv.parity.operands import Operands
+from miniconv.parity.results import same_but_for_ones
 
 if TYPE_CHECKING:
     from miniconv.parity.targets.capabilities import Capabilities
@@ -140,8 +142,10 @@ def call(case: Case, operands: Operands, target: Target) -> Outcome:
             leaf.requires_grad_(differentiable)
     outcome = Outcome({})
     try:
-        output = _forward(case, leaves, target)
-        outcome.parts["output"] = output
+        outcome.parts["output"] = output = _forward(case, leaves, target)
+        if target.level == "values" and isinstance(output, torch.Tensor):
+            same = same_but_for_ones(output.shape, operands.grad.shape)
+            output = output.reshape(operands.grad.shape) if same else output
         if differentiable and _can_be_differentiated(output, operands.grad):
             outcome.failed_in = "gradients"
             present = [(name, leaf) for name, leaf in zip(GRADIENTS, leaves) if leaf is not None]
@@ -187,7 +191,8 @@ def _module_around(op: str, function: Callable[..., Any]) -> type[torch.nn.Modul
 
     def forward(self: Any, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
         padded = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-        options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
+        given = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
+        options = {name: value for name, value in given.items() if np.any(np.not_equal(value, DEFAULTS[name]))}
         return function(padded, weight, *([] if bias is None else [bias]), **options)
 
     return type("Around", (getattr(torch.nn, op.capitalize()),), {"_conv_forward": forward})
