@@ -151,7 +151,7 @@ def judge(case: Case, target: Target) -> Verdict:
         if not of_torch.passed and explain(of_torch, of_torch=True) is None:
             detail = f"{of_torch.name} {of_torch.detail}"
             return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
-    got = expected if target is TORCH else call(case, operands, target)
+    got = expected if target.function is TORCH.function else call(case, operands, target)
     got.modified = changed(operands, before)
     verdicts = []
     for verdict in _compare(truth, got, expected, target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,7 @@ class Outcome:
     error: BaseException | None = None
     failed_in: str = "call"
     modified: bool = False
+    seconds: float = 0.0
 
     @property
     def first_line(self) -> str:
@@ -140,12 +142,13 @@ def call(case: Case, operands: Operands, target: Target) -> Outcome:
     for leaf in leaves:
         if leaf is not None and (leaf.is_floating_point() or leaf.is_complex()):
             leaf.requires_grad_(differentiable)
-    outcome = Outcome({})
+    outcome, start = Outcome({}), time.perf_counter()
     try:
         outcome.parts["output"] = output = _forward(case, leaves, target)
         if target.level == "values" and isinstance(output, torch.Tensor):
-            same = same_but_for_ones(output.shape, operands.grad.shape)
-            output = output.reshape(operands.grad.shape) if same else output
+            shape = operands.grad.shape
+            if output.shape != shape and same_but_for_ones(output.shape, shape):
+                output = output.reshape(shape)
         if differentiable and _can_be_differentiated(output, operands.grad):
             outcome.failed_in = "gradients"
             present = [(name, leaf) for name, leaf in zip(GRADIENTS, leaves) if leaf is not None]
@@ -156,6 +159,7 @@ def call(case: Case, operands: Operands, target: Target) -> Outcome:
         raise
     except BaseException as error:  # any other exception of a target, SystemExit too, is a verdict on it
         outcome.error = error
+    outcome.seconds = time.perf_counter() - start
     return outcome
 
 
