@@ -56,7 +56,10 @@ class Row(NamedTuple):
 FLOATS = "dtype float16, bfloat16, float32, float64"
 WINOGRAD = f"kernel 3x3; stride 1x1; dilation 1x1; data integers, random; {FLOATS}"
 NUMPY = "no groups, padding_words, unbatched; dtype int64, float32, float64, complex64, complex128"
-SCIPY = "only bias; no unbatched, empty; dtype float32, float64, complex64, complex128; data integers, random"
+SCIPY = (
+    "only stride, padding, bias; no padding_words, unbatched, empty; dtype float32, float64, complex64, complex128; "
+    "data integers, random"
+)
 JAX = "no padding_words, unbatched; dtype int32, float32, complex64; data integers, random"
 ONNX = "no padding_words, unbatched, wide_output_padding; dtype float32"
 
