@@ -10,6 +10,7 @@ Not part of the package: run from the top of the source, after ``pip install '.[
 | ``python -m bench.networks`` | whole networks under ``miniconv.patch()`` |
 | ``python -m bench.growth`` | how time grows with the sizes; memory; the first call of a process |
 | ``python -m bench.accuracy`` | the error of miniconv and of torch against float64 |
+| ``python -m bench.false_alarms`` | whether the parity suite calls right convolutions wrong |
 
 Reading order: ``layers``, ``engines``, ``timing``, ``measure``, ``report``; on the side ``peak``, ``bandwidth`` and
 ``machine``.

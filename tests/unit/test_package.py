@@ -58,7 +58,8 @@ def test_all_names_what_exists_and_nothing_twice(name):
 
 
 def test_public_names():
-    assert sorted(miniconv.__all__) == ["ConvProblem", "ReceptiveField", "audit", "config", "explain", "patch", "summary"]
+    expected = ["ConvProblem", "ReceptiveField", "audit", "config", "explain", "patch", "summary"]
+    assert sorted(miniconv.__all__) == expected
     assert set(miniconv.__all__) <= set(dir(miniconv))
 
 

@@ -83,6 +83,24 @@ def test_winograd_bounds_cover_a_line_that_the_direct_bound_does_not():
     assert (f4 > f2).all()
 
 
+@pytest.mark.parametrize("kind", ["winograd_f2", "winograd_f4", "fft"])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_a_border_counts_as_what_it_holds(mode, kind):
+    """As the same convolution of the padded image, element for element."""
+    case, values, exact = setting(f"conv2d n1 c2 o3 i6x7 k3x3 p2x3 float32 random {mode}")
+    padded = np.pad(
+        values.input, [(0, 0), (0, 0), (2, 2), (3, 3)], {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
+    )
+    inside = Case.parse("conv2d n1 c2 o3 i10x13 k3x3 float32 random")
+    same = Oracle(inside, values._replace(input=padded)).output()
+    np.testing.assert_array_equal(same.high, exact.high)
+    allowed = [
+        allowed_error(kind, c, v, e, 2.0)
+        for c, v, e in ((case, values, exact), (inside, values._replace(input=padded), same))
+    ]
+    np.testing.assert_allclose(*allowed, rtol=1e-12)
+
+
 def test_special_numbers_must_be_where_they_belong():
     case, values, exact = setting("conv2d n2 c4 o6 i5x6 k3x2 float32 specials")
     right = exact.high[0].astype(np.float32).astype(float)

@@ -9,7 +9,8 @@
 equal, within the bound of rounding, known to differ, and wrong. Reading the files: ``cases`` and ``case_text`` (one
 call as one line of text), ``axes`` (each operator's geometry), ``data`` (its numbers), ``operands`` (their place in
 memory), ``grids`` (which cases), ``oracle`` and ``tables`` (the exact result), ``bounds`` (how far a right result may
-be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged), ``runner``.
+be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged; ``find`` makes
+one of ``package.module:function``), ``results``, ``runner``.
 Of what is wrong: ``shrink`` (the smallest case), ``faults`` (hypotheses as data), ``diagnose``, ``show``.
 """
 
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
     from miniconv.parity.grids import counts, full_grid, short_grid
     from miniconv.parity.report import Report
     from miniconv.parity.runner import reproduce, run
-    from miniconv.parity.targets import TORCH, Target, Unsupported
+    from miniconv.parity.targets import TORCH, Target, TargetError, Unsupported, find
     from miniconv.parity.verdict import Verdict
 
 __all__ = [
-    "TORCH", "Case", "Report", "Target", "Unsupported", "Verdict", "catalogue", "counts", "full_grid", "reproduce",
-    "run", "short_grid",
+    "TORCH", "Case", "Report", "Target", "TargetError", "Unsupported", "Verdict", "catalogue", "counts", "find",
+    "full_grid", "reproduce", "run", "short_grid",
 ]  # fmt: skip
 
 _HOMES = {
     "Case": "cases", "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
-    "Report": "report", "TORCH": "targets", "Target": "targets", "Unsupported": "targets", "reproduce": "runner",
-    "run": "runner", "Verdict": "verdict",
+    "Report": "report", "TORCH": "targets", "Target": "targets", "TargetError": "targets", "Unsupported": "targets",
+    "find": "targets", "reproduce": "runner", "run": "runner", "Verdict": "verdict",
 }  # fmt: skip
 
 

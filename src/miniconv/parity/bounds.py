@@ -8,6 +8,7 @@ of the result's shape, so that a small element next to large ones is still held 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,7 @@ _WINOGRAD = {
         24,
     ),
 }  # fmt: skip
+_BORDERS: Mapping[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 BOUNDS = ("direct", *_WINOGRAD, "fft")
 """The kinds of bound that a target may state."""
 
@@ -136,14 +138,14 @@ def _three_products(exact: Exact, u: float, u_result: float, tiny: float) -> Arr
 
 
 def _padded(case: Case, values: Values) -> tuple[Array, Array]:
-    """|input| with its zeros, (N, G, C, H, W), and |weight|, (G, O, C, ...); complex as |real| + |imaginary|."""
+    """|input| with its border, (N, G, C, H, W), and |weight|, (G, O, C, ...); complex as |real| + |imaginary|."""
 
     def absolute(array: Array) -> Array:
         return abs(array.real) + abs(array.imag) if case.dtype in COMPLEX_DTYPES else abs(array)
 
     batch = 1 if case.batch is None else case.batch
     x = absolute(values.input).reshape(batch, case.groups, case.in_channels // case.groups, *case.input_size)
-    x = np.pad(x, [(0, 0)] * 3 + list(case.padding_pairs))
+    x = np.pad(x, [(0, 0)] * 3 + list(case.padding_pairs), mode=_BORDERS[case.padding_mode])
     w = absolute(values.weight).reshape(case.groups, case.out_channels // case.groups, *case.weight_shape[1:])
     return x, w
 

@@ -84,7 +84,7 @@ def place(tensor: torch.Tensor, how: str, batched: bool = True) -> torch.Tensor:
 
 def numbers(tensor: torch.Tensor) -> Array:
     """The numbers of a tensor as int64, float64 or complex128, nothing rounded."""
-    tensor = tensor.detach().resolve_conj().resolve_neg()
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
     if tensor.dtype == torch.complex32:
         tensor = torch.view_as_real(tensor).double()
         return torch.view_as_complex(tensor).numpy()

@@ -6,7 +6,6 @@ torch is a target too. Every case is run on torch first and judged by the oracle
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import time
 import warnings
@@ -24,7 +23,18 @@ from miniconv.parity.divergences import explain
 from miniconv.parity.operands import Operands, changed, make, memory, numbers
 from miniconv.parity.oracle import Exact, Oracle
 from miniconv.parity.report import Report
-from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call, family
+from miniconv.parity.results import fitted, misfit
+from miniconv.parity.targets import (
+    GRADIENTS,
+    NAMES,
+    TORCH,
+    Outcome,
+    Target,
+    call,
+    find,
+    not_asked,
+    refusal,
+)
 from miniconv.parity.verdict import PASSING, Verdict, judge_values
 
 __all__ = ["judge", "observe", "reproduce", "run"]
@@ -102,20 +112,22 @@ def run(
     return report
 
 
-def reproduce(text: str, target: str = "") -> Verdict:
+def reproduce(text: str, target: str = "", level: str = "drop-in") -> Verdict:
     """Runs the case that a failure printed, prints its verdict and returns it.
 
     Args:
         text: the case's text.
-        target: ``package.module:function``, or ``torch``; default miniconv.
+        target: as ``miniconv.parity.targets.find`` takes it; default miniconv.
+        level: one of ``miniconv.parity.targets.LEVELS``.
     """
-    function: Any = TORCH if target == TORCH.name else None
-    if target and function is None:
-        module, _, name = target.partition(":")
-        function = getattr(importlib.import_module(module), name)
-    report = run([Case.parse(text)], function)
-    verdict = report.failures[0] if report.failures else Verdict(next(iter(report.counts)), Case.parse(text))
-    print(verdict if report.failures else f"{verdict.name}: {text}")
+    case = Case.parse(text)
+    found = find(target or "miniconv", op=case.op, level=level)
+    if level == "drop-in":  # as ``run`` judges a function that nothing is known of
+        found = replace(found, refusals="named")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verdict = judge(case, found)
+    print(verdict if not verdict.passed else f"{verdict.name}: {text}")
     return verdict
 
 
@@ -128,6 +140,9 @@ def observe(case: Case) -> Verdict:
 
 def judge(case: Case, target: Target) -> Verdict:
     """One case: torch first, by the oracle; then the target, by both."""
+    reason = not_asked(case, target)
+    if reason is not None:
+        return Verdict("UNSUPPORTED", case, detail=reason, target=target.name)
     operands = make(case)
     before = memory(operands)
     truth = _Truth(case, operands)
@@ -136,18 +151,18 @@ def judge(case: Case, target: Target) -> Verdict:
         if not of_torch.passed and explain(of_torch, of_torch=True) is None:
             detail = f"{of_torch.name} {of_torch.detail}"
             return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
-    got = expected if target is TORCH else call(case, operands, target)
+    got = expected if target.function is TORCH.function else call(case, operands, target)
     got.modified = changed(operands, before)
     verdicts = []
     for verdict in _compare(truth, got, expected, target):
-        entry = None if verdict.passed else explain(verdict, of_torch=target is TORCH)
+        entry = None if verdict.passed else explain(verdict, of_torch=target.is_torch)
         if entry is None:
             verdicts.append(verdict)
         elif verdict.name == "NOT_RAISED":  # the values must be right all the same
             verdicts += [replace(part, divergence=entry.id) for part in _compare(truth, got, None, target)]
         else:
             verdicts.append(replace(verdict, name="EXPLAINED", divergence=entry.id))
-    return replace(_worst(verdicts), target=target.name)
+    return replace(_worst(verdicts), target=target.name, level=target.level)
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
@@ -161,7 +176,7 @@ def _as_target(target: Target | Callable[..., Any] | None) -> Target:
     if isinstance(target, Target):
         return target
     if target is None:
-        return family(importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"))
+        return NAMES["miniconv"]()
     name = f"{target.__module__}:{getattr(target, '__qualname__', '')}"
     return Target(target, name="" if name.startswith("miniconv.functional") else name)
 
@@ -171,20 +186,27 @@ def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Targ
     case = truth.case
     if got.modified:
         return [Verdict("INPUT_MODIFIED", case, detail="an operand's memory differs after the call")]
-    if isinstance(got.error, Unsupported):
-        return [Verdict("UNSUPPORTED", case, detail=str(got.error))]
     if got.error is not None:
-        return [_compare_errors(case, got, expected)]
+        return [_compare_errors(case, got, expected, target)]
     if expected is not None and expected.error is not None:
-        return [Verdict("NOT_RAISED", case, expected.failed_in, detail=expected.first_line)]
+        if target.level == "drop-in" or case.must_be_refused:
+            return [Verdict("NOT_RAISED", case, expected.failed_in, detail=expected.first_line)]
+        expected = None  # torch refuses what has a result all the same
     parts = ["output"]
     if case.differentiable and target.gradients:
         parts += GRADIENTS if case.bias else GRADIENTS[:2]
     return [_compare_part(truth, part, got, expected, target) for part in parts]
 
 
-def _compare_errors(case: Case, got: Outcome, expected: Outcome | None) -> Verdict:
-    """The target raised: as torch did?"""
+def _compare_errors(case: Case, got: Outcome, expected: Outcome | None, target: Target) -> Verdict:
+    """The target raised: as torch did, or as it may?"""
+    assert got.error is not None
+    torch_refuses = expected is not None and expected.error is not None
+    if target.level != "drop-in" and (torch_refuses or case.must_be_refused) and isinstance(got.error, Exception):
+        return Verdict("SAME_ERROR", case, got.failed_in, detail=got.first_line)
+    refused = refusal(case, got.error, target)
+    if refused is not None:
+        return Verdict("UNSUPPORTED", case, detail=refused)
     if expected is None or expected.error is None or expected is got:
         same = expected is got and (bool(case.given) or case.must_be_refused)
         return Verdict("SAME_ERROR" if same else "RAISED", case, got.failed_in, detail=got.first_line)
@@ -201,27 +223,29 @@ def _compare_part(truth: _Truth, part: str, got: Outcome, expected: Outcome | No
     like = None if expected is None else expected.parts.get(part)
     if like is None and (case.given or (part != "output" and expected is not None)):
         return Verdict("EQUAL", case, part)  # nothing says what it must be, or torch has no such gradient either
-    if not isinstance(tensor, torch.Tensor):
-        name = "DTYPE" if part == "output" else "GRADIENT_MISSING"
-        return Verdict(name, case, part, detail=f"{type(tensor).__name__} is no tensor")
+    if tensor is None and part != "output":
+        return Verdict("GRADIENT_MISSING", case, part, detail="None, which is no array")
     shapes = {"output": case.output_shape, "input_grad": case.input_shape, "weight_grad": case.weight_shape}
     shape = shapes.get(part, (case.out_channels,)) if like is None else tuple(like.shape)
     dtype = getattr(torch, case.dtype) if like is None else like.dtype
-    if tuple(tensor.shape) != shape:
-        return Verdict("SHAPE", case, part, detail=f"{tuple(tensor.shape)}, but torch gives {shape}")
-    if tensor.dtype != dtype:
-        return Verdict("DTYPE", case, part, detail=f"{tensor.dtype}, but torch gives {dtype}", shape=shape)
+    wrong = misfit(tensor, shape, dtype, target.level)
+    if wrong is not None:
+        return Verdict(wrong[0], case, part, detail=wrong[1], shape=() if wrong[0] == "SHAPE" else shape)
+    assert tensor is not None
+    array = fitted(tensor, shape)
     if not case.given:
         kind = target.bound if part == "output" else "direct"
         verdict = judge_values(
-            case, part, numbers(tensor), truth.exact(part), truth.values, kind=kind, fft_constant=target.fft_constant
+            case, part, array, truth.exact(part), truth.values, kind=kind, fft_constant=target.fft_constant
         )
         if not verdict.passed:
-            return replace(verdict, detail=_otherwise(truth, part, tensor) or verdict.detail)
+            return replace(verdict, detail=_otherwise(truth, part, array) or verdict.detail)
     else:  # the case's own words do not say what was computed; torch's result does
-        same = like is None or np.array_equal(numbers(tensor), numbers(like), equal_nan=True)
+        same = like is None or np.array_equal(array, numbers(like), equal_nan=True)
         verdict = Verdict("EQUAL" if same else "WRONG_VALUE", case, part, "" if same else "not torch's values", shape)
-    layout = _layout_difference(tensor, like) if like is not None and target.layout else ""
+    layout = (
+        _layout_difference(tensor, like) if like is not None and target.layout and target.level == "drop-in" else ""
+    )
     return Verdict("LAYOUT", case, part, layout, shape) if layout else verdict
 
 
@@ -236,9 +260,9 @@ def _layout_difference(tensor: torch.Tensor, like: torch.Tensor) -> str:
     return f"strides {tensor.stride()}, torch's {like.stride()}{'' if far else ', on axes of size 1 only'}"
 
 
-def _otherwise(truth: _Truth, part: str, tensor: torch.Tensor) -> str:
+def _otherwise(truth: _Truth, part: str, got: Array) -> str:
     """Under which other reading a wrong array would be right, in words that the catalogue can name; or nothing."""
-    case, got = truth.case, numbers(tensor)
+    case = truth.case
     readings = truth.readings(part, got)
     kinds = {"": "direct"}
     if case.dtype in COMPLEX_DTYPES:

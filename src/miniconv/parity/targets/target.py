@@ -1,25 +1,56 @@
-"""What is judged: a target, how a case calls it, and what came of the call."""
+"""A target, how a case calls it, and what came of the call."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from miniconv.parity.bounds import BOUNDS
 from miniconv.parity.cases import OPS, Case
-from miniconv.parity.data import arguments
+from miniconv.parity.data import DEFAULTS, arguments
 from miniconv.parity.operands import Operands
+from miniconv.parity.results import same_but_for_ones
 
-__all__ = ["GRADIENTS", "TORCH", "Outcome", "Target", "Unsupported", "call", "family"]
+if TYPE_CHECKING:
+    from miniconv.parity.targets.capabilities import Capabilities
+
+__all__ = [
+    "GRADIENTS", "LEVELS", "REFUSALS", "TORCH", "Inexpressible", "Outcome", "Target", "TargetError", "Unsupported",
+    "call", "family",
+]  # fmt: skip
 
 GRADIENTS = ("input_grad", "weight_grad", "bias_grad")
+
+LEVELS = ("values", "shapes", "drop-in")
+"""How much of torch a target must match.
+
+``values``: the numbers. Axes of size 1 may be missing or added, and the dtype may be another; a call that has no
+result, and one whose arguments are written in a form of torch's own, is not made. ``shapes``: the shape and the dtype
+too, and a geometry that has no result must be refused, by any exception. ``drop-in``: also every refusal, by its type
+and the first line of its message, every form of an argument, and the strides.
+"""
+
+
+REFUSALS = ("named", "probed", "none")
+"""Which exceptions of a target are refusals: ``Unsupported`` alone; all that ``miniconv.parity.targets.refusals`` takes
+for one; none, because it must serve whatever it claims."""
+
+
+class TargetError(ValueError):
+    """A target that cannot be judged at all: a mistake in how it is named, not in what it computes."""
 
 
 class Unsupported(Exception):
     """Raised by a target that refuses a case cleanly; the case counts as UNSUPPORTED, not as wrong."""
+
+
+class Inexpressible(Unsupported):
+    """Raised for a case that cannot be written down for the target: its arrays have no such dtype, say."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +66,12 @@ class Target:
         bound: which of ``miniconv.parity.bounds.BOUNDS`` its outputs keep.
         fft_constant: c of the FFT's bound.
         gradients: whether its results can be differentiated.
-        layout: whether its strides must be torch's.
+        layout: whether its strides must be torch's, at level ``drop-in``.
+        level: one of ``LEVELS``.
+        capabilities: which cases it claims to serve; the others are UNSUPPORTED. None: every case.
+        refusals: which exceptions count as UNSUPPORTED, one of ``REFUSALS``.
+        is_torch: whether it is torch, whose own faults the catalogue of divergences explains.
+        note: what was found out about it, for a person to read.
     """
 
     function: Callable[..., Any] | Mapping[str, Callable[..., Any]]
@@ -45,10 +81,17 @@ class Target:
     fft_constant: float = 0.0
     gradients: bool = True
     layout: bool = True
+    level: str = "drop-in"
+    capabilities: Capabilities | None = None
+    refusals: str = "named"
+    is_torch: bool = False
+    note: str = ""
 
     def __post_init__(self) -> None:
-        if self.bound not in BOUNDS:
-            raise ValueError(f"bound is one of {', '.join(BOUNDS)}, but got {self.bound!r}")
+        for name, allowed in (("bound", BOUNDS), ("level", LEVELS), ("refusals", REFUSALS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(allowed)}, but got {value!r}")
 
     def function_for(self, case: Case) -> Callable[..., Any]:
         """What ``case`` calls."""
@@ -72,7 +115,7 @@ def family(functions: Any, modules: Any, **options: Any) -> Target:
     return Target({op: getattr(functions, op) for op in OPS}, classes, **options)
 
 
-TORCH = family(torch.nn.functional, torch.nn, name="torch")
+TORCH = family(torch.nn.functional, torch.nn, name="torch", is_torch=True)
 """torch itself, as it was when this module was imported."""
 
 
@@ -81,9 +124,10 @@ class Outcome:
     """What a call gave: tensors by the name of the part, or an exception and the part that it came in."""
 
     parts: dict[str, torch.Tensor | None]
-    error: Exception | None = None
+    error: BaseException | None = None
     failed_in: str = "call"
     modified: bool = False
+    seconds: float = 0.0
 
     @property
     def first_line(self) -> str:
@@ -98,18 +142,35 @@ def call(case: Case, operands: Operands, target: Target) -> Outcome:
     for leaf in leaves:
         if leaf is not None and (leaf.is_floating_point() or leaf.is_complex()):
             leaf.requires_grad_(differentiable)
-    outcome = Outcome({})
+    outcome, start = Outcome({}), time.perf_counter()
     try:
-        output = _forward(case, leaves, target)
-        outcome.parts["output"] = output
-        if differentiable and isinstance(output, torch.Tensor) and output.shape == operands.grad.shape:
+        outcome.parts["output"] = output = _forward(case, leaves, target)
+        if target.level == "values" and isinstance(output, torch.Tensor):
+            shape = operands.grad.shape
+            if output.shape != shape and same_but_for_ones(output.shape, shape):
+                output = output.reshape(shape)
+        if differentiable and _can_be_differentiated(output, operands.grad):
             outcome.failed_in = "gradients"
             present = [(name, leaf) for name, leaf in zip(GRADIENTS, leaves) if leaf is not None]
-            grads = torch.autograd.grad(output, [leaf for _, leaf in present], operands.grad, allow_unused=True)
+            along = operands.grad.to(output.dtype)
+            grads = torch.autograd.grad(output, [leaf for _, leaf in present], along, allow_unused=True)
             outcome.parts.update(zip((name for name, _ in present), grads))
-    except Exception as error:  # any exception of a target is a verdict on it
+    except KeyboardInterrupt:  # the person at the keyboard, who wants all of it to stop
+        raise
+    except BaseException as error:  # any other exception of a target, SystemExit too, is a verdict on it
         outcome.error = error
+    outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+def _can_be_differentiated(output: Any, grad: torch.Tensor) -> bool:
+    """Whether it is a tensor of ``grad``'s shape and kind that recorded where it comes from."""
+    return (
+        isinstance(output, torch.Tensor)
+        and output.shape == grad.shape
+        and output.is_complex() == grad.is_complex()
+        and output.requires_grad
+    )
 
 
 def _forward(case: Case, leaves: list[torch.Tensor | None], target: Target) -> Any:
@@ -134,7 +195,8 @@ def _module_around(op: str, function: Callable[..., Any]) -> type[torch.nn.Modul
 
     def forward(self: Any, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
         padded = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-        options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
-        return function(padded, weight, bias, **options)
+        given = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
+        options = {name: value for name, value in given.items() if np.any(np.not_equal(value, DEFAULTS[name]))}
+        return function(padded, weight, *([] if bias is None else [bias]), **options)
 
     return type("Around", (getattr(torch.nn, op.capitalize()),), {"_conv_forward": forward})
