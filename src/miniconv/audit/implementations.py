@@ -23,6 +23,7 @@ from miniconv.algorithms import ALGORITHMS, fft
 from miniconv.audit.calls import FLOATS, Call
 from miniconv.parity.cases import OPS
 from miniconv.parity.targets import Unsupported
+from miniconv.parity.targets import find as find_target
 from miniconv.patch.kernels import torchs_own
 from miniconv.plan import ENGINE, plan
 from miniconv.problem import ConvProblem
@@ -125,7 +126,9 @@ def _imported_target(name: str) -> Callable[[Call], Any]:
             raise ValueError(f"{module} has no {attribute}")
         found = getattr(found, part)
     if callable(found):
-        return _of_function(found, name, _operator(found))
+        serves = _operator(found)
+        function: Any = find_target(name, op=serves).function  # on tensors, whatever arrays it takes
+        return _of_function(function, name, serves)
     if not any(hasattr(found, op) for op in OPS):
         raise ValueError(f"{name} is neither a function nor has one of {', '.join(OPS)}")
     return partial(_by_name, found)
