@@ -40,7 +40,7 @@ from miniconv.parity.data import SPECIALS
 
 __all__ = [
     "GRIDS", "counts", "exact", "full_grid", "full_products", "geometries", "geometry", "grids", "layouts",
-    "layouts_of", "listed", "padding_modes", "random", "short_grid", "specials", "spread",
+    "layouts_of", "light_grids", "listed", "padding_modes", "random", "short_grid", "specials", "spread",
 ]  # fmt: skip
 
 _INEXACT = (*FLOAT_DTYPES, *COMPLEX_DTYPES)
@@ -139,20 +139,29 @@ def full_products(op: str) -> Makers:
     }
 
 
-def grids(op: str) -> Makers:
-    """Every grid of the operator by name. Their union is what the parity tests run."""
+def light_grids(op: str) -> Makers:
+    """Every grid of the operator with each geometry once, the dtypes and the layouts spread."""
     modes = () if "transpose" in op else PADDING_MODES[1:]
     alone = {"random-float32": partial(random, "float32", op)} if op.endswith("2d") else {}
-    every: Makers = {
+    return {
+        "exact": partial(exact, op),
         **alone,
         "random-any": partial(random, "", op),
         **{f"mode-{mode}": partial(padding_modes, mode, op) for mode in modes},
+        "specials": partial(specials, "", op),
+        **{name: partial(listed, f"{name}.txt", op) for name in ("errors", "regressions")},
     }
-    lists = {name: partial(listed, f"{name}.txt", op) for name in ("errors", "regressions")}
-    if op == "conv2d":
-        of_specials = {f"specials-{dtype}": partial(specials, dtype) for dtype in _INEXACT}
-        return {**full_products(op), **every, **of_specials, **lists}
-    return {"exact": partial(exact, op), **every, "specials": partial(specials, "", op), **lists}
+
+
+def grids(op: str) -> Makers:
+    """Every grid of the operator by name. Their union is what the parity tests run."""
+    light = dict(light_grids(op))
+    if op != "conv2d":
+        return light
+    del light["exact"], light["specials"]
+    lists = {name: light.pop(name) for name in ("errors", "regressions")}
+    of_specials = {f"specials-{dtype}": partial(specials, dtype) for dtype in _INEXACT}
+    return {**full_products(op), **light, **of_specials, **lists}
 
 
 GRIDS: Makers = grids("conv2d")

@@ -6,7 +6,6 @@ torch is a target too. Every case is run on torch first and judged by the oracle
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import time
 import warnings
@@ -24,7 +23,7 @@ from miniconv.parity.divergences import explain
 from miniconv.parity.operands import Operands, changed, make, memory, numbers
 from miniconv.parity.oracle import Exact, Oracle
 from miniconv.parity.report import Report
-from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call, family
+from miniconv.parity.targets import GRADIENTS, TORCH, Outcome, Target, Unsupported, call, find
 from miniconv.parity.verdict import PASSING, Verdict, judge_values
 
 __all__ = ["judge", "observe", "reproduce", "run"]
@@ -102,18 +101,15 @@ def run(
     return report
 
 
-def reproduce(text: str, target: str = "") -> Verdict:
+def reproduce(text: str, target: str = "", level: str = "drop-in") -> Verdict:
     """Runs the case that a failure printed, prints its verdict and returns it.
 
     Args:
         text: the case's text.
-        target: ``package.module:function``, or ``torch``; default miniconv.
+        target: what ``miniconv.parity.targets.find`` takes; default miniconv.
+        level: one of ``miniconv.parity.options.LEVELS``.
     """
-    function: Any = TORCH if target == TORCH.name else None
-    if target and function is None:
-        module, _, name = target.partition(":")
-        function = getattr(importlib.import_module(module), name)
-    report = run([Case.parse(text)], function)
+    report = run([Case.parse(text)], find(target, level=level))
     verdict = report.failures[0] if report.failures else Verdict(next(iter(report.counts)), Case.parse(text))
     print(verdict if report.failures else f"{verdict.name}: {text}")
     return verdict
@@ -132,22 +128,25 @@ def judge(case: Case, target: Target) -> Verdict:
     before = memory(operands)
     truth = _Truth(case, operands)
     expected = call(case, operands, TORCH)
-    for of_torch in _compare(truth, expected, expected, TORCH):
+    of_torchs = _compare(truth, expected, expected, TORCH)
+    for of_torch in of_torchs:
         if not of_torch.passed and explain(of_torch, of_torch=True) is None:
             detail = f"{of_torch.name} {of_torch.detail}"
             return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
-    got = expected if target is TORCH else call(case, operands, target)
+    is_torch = target.function is TORCH.function
+    got = expected if is_torch else call(case, operands, target)
     got.modified = changed(operands, before)
     verdicts = []
-    for verdict in _compare(truth, got, expected, target):
-        entry = None if verdict.passed else explain(verdict, of_torch=target is TORCH)
+    for verdict in _readable(truth, got, expected, target):
+        entry = None if verdict.passed else explain(verdict, of_torch=is_torch)
         if entry is None:
             verdicts.append(verdict)
         elif verdict.name == "NOT_RAISED":  # the values must be right all the same
-            verdicts += [replace(part, divergence=entry.id) for part in _compare(truth, got, None, target)]
+            verdicts += [replace(part, divergence=entry.id) for part in _readable(truth, got, None, target)]
         else:
             verdicts.append(replace(verdict, name="EXPLAINED", divergence=entry.id))
-    return replace(_worst(verdicts), target=target.name)
+    of_numbers = [of_torch.bits for of_torch in of_torchs if of_torch.part != "call"]
+    return replace(_worst(verdicts), target=target.name, seconds=got.seconds, torch_bits=min(of_numbers, default=None))
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
@@ -161,9 +160,19 @@ def _as_target(target: Target | Callable[..., Any] | None) -> Target:
     if isinstance(target, Target):
         return target
     if target is None:
-        return family(importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"))
+        return find()
     name = f"{target.__module__}:{getattr(target, '__qualname__', '')}"
     return Target(target, name="" if name.startswith("miniconv.functional") else name)
+
+
+def _readable(truth: _Truth, got: Outcome, expected: Outcome | None, target: Target) -> list[Verdict]:
+    """``_compare``, and a verdict where what the target returned breaks whoever looks at it."""
+    try:
+        return _compare(truth, got, expected, target)
+    except Exception as error:  # sparse and meta tensors, subclasses: there are more ways than can be listed
+        output = type(got.parts.get("output")).__name__
+        detail = f"a {output} that cannot be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return [Verdict("DTYPE", truth.case, "output", detail)]
 
 
 def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Target) -> list[Verdict]:
@@ -173,8 +182,12 @@ def _compare(truth: _Truth, got: Outcome, expected: Outcome | None, target: Targ
         return [Verdict("INPUT_MODIFIED", case, detail="an operand's memory differs after the call")]
     if isinstance(got.error, Unsupported):
         return [Verdict("UNSUPPORTED", case, detail=str(got.error))]
+    if target.level != "drop-in" and (case.given or case.must_be_refused):
+        return [Verdict("UNSUPPORTED", case, detail="a call that torch refuses is judged at level drop-in alone")]
     if got.error is not None:
-        return [_compare_errors(case, got, expected)]
+        verdict = _compare_errors(case, got, expected)
+        loose = target.level != "drop-in" and verdict.name in ("ERROR_TYPE", "ERROR_TEXT")
+        return [replace(verdict, name="SAME_ERROR") if loose else verdict]
     if expected is not None and expected.error is not None:
         return [Verdict("NOT_RAISED", case, expected.failed_in, detail=expected.first_line)]
     parts = ["output"]
@@ -221,7 +234,8 @@ def _compare_part(truth: _Truth, part: str, got: Outcome, expected: Outcome | No
     else:  # the case's own words do not say what was computed; torch's result does
         same = like is None or np.array_equal(numbers(tensor), numbers(like), equal_nan=True)
         verdict = Verdict("EQUAL" if same else "WRONG_VALUE", case, part, "" if same else "not torch's values", shape)
-    layout = _layout_difference(tensor, like) if like is not None and target.layout else ""
+    strides = target.layout and target.level == "drop-in"
+    layout = _layout_difference(tensor, like) if like is not None and strides else ""
     return Verdict("LAYOUT", case, part, layout, shape) if layout else verdict
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,10 +15,17 @@ from miniconv.parity.bounds import BOUNDS
 from miniconv.parity.cases import OPS, Case
 from miniconv.parity.data import arguments
 from miniconv.parity.operands import Operands
+from miniconv.parity.options import LEVELS
 
-__all__ = ["GRADIENTS", "TORCH", "Outcome", "Target", "Unsupported", "call", "family"]
+__all__ = [
+    "GRADIENTS", "TORCH", "Outcome", "Target", "TargetError", "Unsupported", "call", "family", "find",
+]  # fmt: skip
 
 GRADIENTS = ("input_grad", "weight_grad", "bias_grad")
+
+
+class TargetError(Exception):
+    """What was named as a target cannot be one; the message says why."""
 
 
 class Unsupported(Exception):
@@ -35,7 +45,8 @@ class Target:
         bound: which of ``miniconv.parity.bounds.BOUNDS`` its outputs keep.
         fft_constant: c of the FFT's bound.
         gradients: whether its results can be differentiated.
-        layout: whether its strides must be torch's.
+        layout: whether its strides must be torch's, at level ``drop-in``.
+        level: which of ``miniconv.parity.options.LEVELS`` it is held to.
     """
 
     function: Callable[..., Any] | Mapping[str, Callable[..., Any]]
@@ -45,8 +56,11 @@ class Target:
     fft_constant: float = 0.0
     gradients: bool = True
     layout: bool = True
+    level: str = "drop-in"
 
     def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"level is one of {', '.join(LEVELS)}, but got {self.level!r}")
         if self.bound not in BOUNDS:
             raise ValueError(f"bound is one of {', '.join(BOUNDS)}, but got {self.bound!r}")
 
@@ -76,14 +90,53 @@ TORCH = family(torch.nn.functional, torch.nn, name="torch")
 """torch itself, as it was when this module was imported."""
 
 
+def find(text: str = "", *, level: str = "drop-in") -> Target:
+    """The target that ``text`` names.
+
+    Args:
+        text: ``package.module:function``, ``torch``, or ``miniconv`` or nothing for miniconv itself.
+        level: one of ``miniconv.parity.options.LEVELS``.
+
+    Raises:
+        TargetError: there is no such thing, or it cannot be called as a convolution.
+    """
+    if text in ("", "miniconv"):
+        return family(
+            importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"), level=level
+        )
+    if text == TORCH.name:
+        return replace(TORCH, level=level)
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        raise TargetError(f"{text!r} is neither package.module:function nor miniconv nor torch")
+    try:
+        function: Any = importlib.import_module(module)
+    except BaseException as error:  # whatever a module does while it is imported, it cannot be judged
+        raise TargetError(f"{module} does not import: {type(error).__name__}: {error}") from error
+    for part in name.split("."):
+        if not hasattr(function, part):
+            raise TargetError(f"{module} has no {name}")
+        function = getattr(function, part)
+    if not callable(function):
+        raise TargetError(f"{text} is not callable: it is of type {type(function).__name__}")
+    try:
+        inspect.signature(function).bind("input", "weight")
+    except ValueError:
+        pass  # a compiled function that tells nothing of itself
+    except TypeError as error:
+        raise TargetError(f"{text} cannot be called as {name}(input, weight): {error}") from error
+    return Target(function, name=text, level=level)
+
+
 @dataclass
 class Outcome:
     """What a call gave: tensors by the name of the part, or an exception and the part that it came in."""
 
     parts: dict[str, torch.Tensor | None]
-    error: Exception | None = None
+    error: BaseException | None = None
     failed_in: str = "call"
     modified: bool = False
+    seconds: float = 0.0
 
     @property
     def first_line(self) -> str:
@@ -98,17 +151,22 @@ def call(case: Case, operands: Operands, target: Target) -> Outcome:
     for leaf in leaves:
         if leaf is not None and (leaf.is_floating_point() or leaf.is_complex()):
             leaf.requires_grad_(differentiable)
-    outcome = Outcome({})
+    outcome, start = Outcome({}), time.perf_counter()
     try:
         output = _forward(case, leaves, target)
+        if target.level == "values":
+            output = _alike(output, case)
         outcome.parts["output"] = output
         if differentiable and isinstance(output, torch.Tensor) and output.shape == operands.grad.shape:
             outcome.failed_in = "gradients"
             present = [(name, leaf) for name, leaf in zip(GRADIENTS, leaves) if leaf is not None]
             grads = torch.autograd.grad(output, [leaf for _, leaf in present], operands.grad, allow_unused=True)
             outcome.parts.update(zip((name for name, _ in present), grads))
-    except Exception as error:  # any exception of a target is a verdict on it
+    except KeyboardInterrupt:  # the user's, as far as anyone can know here
+        raise
+    except BaseException as error:  # any other exception of a target is a verdict on it
         outcome.error = error
+    outcome.seconds = time.perf_counter() - start
     return outcome
 
 
@@ -127,6 +185,15 @@ def _forward(case: Case, leaves: list[torch.Tensor | None], target: Target) -> A
             delattr(module, name)
             setattr(module, name, leaf)
     return module(input)
+
+
+def _alike(output: Any, case: Case) -> Any:
+    """A tensor in the case's dtype, and in its shape where the two differ in axes of size 1 only."""
+    if not isinstance(output, torch.Tensor):
+        return output
+    squeezed = [[size for size in shape if size != 1] for shape in (output.shape, case.output_shape)]
+    shaped = output.reshape(case.output_shape) if squeezed[0] == squeezed[1] else output
+    return shaped.to(getattr(torch, case.dtype))
 
 
 def _module_around(op: str, function: Callable[..., Any]) -> type[torch.nn.Module]:

@@ -1,0 +1,79 @@
+"""The words of ``miniconv parity``: verbs, options and what they mean. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from miniconv.parity.case_text import DTYPES, OPS
+
+__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "cores", "parser"]
+
+VERBS: Mapping[str, str] = {
+    "divergences": "miniconv.parity.printed_catalogue:main",
+}
+"""First words that are no target: the function, given the words that follow, returns the exit status."""
+
+SUITES = ("smoke", "ci", "full", "models", "regressions")
+LEVELS = ("values", "shapes", "drop-in")
+"""What a target is held to: its numbers; its shapes and dtypes too; strides and refusals too. The first two judge legal
+calls alone. ``values`` takes any dtype, and any shape that differs in axes of size 1 only."""
+
+TARGET_OPTIONS: Mapping[str, dict[str, Any]] = {
+    "--level": {
+        "choices": LEVELS,
+        "help": "hold the target to its values, to shapes and dtypes too, or to all of torch's behaviour: strides and "
+        "refusals too (default: drop-in for a name, shapes for a function)",
+    },
+}
+"""Options that are handed on to ``miniconv.parity.targets.find`` under their own names."""
+
+OPTIONS: Mapping[str, dict[str, Any]] = {
+    "--op": {"action": "append", "choices": OPS, "help": "the operator; may be repeated (default: what TARGET has)"},
+    "--suite": {"choices": SUITES, "default": "smoke", "help": "which cases (default: smoke, a few hundred)"},
+    "-k": {
+        "dest": "words",
+        "default": "",
+        "metavar": "EXPRESSION",
+        "help": "only cases with these words: 'k3x2 and not (bias or float*)', 'groups=depthwise'",
+    },
+    "--dtype": {"action": "append", "default": [], "choices": DTYPES, "help": "only this dtype; may be repeated"},
+    "--seed": {"type": int, "default": 0, "help": "of the sample and of the numbers (default: 0)"},
+    "--jobs": {"type": int, "metavar": "N", "help": "child processes (default: the cores; 0: judge in this process)"},
+    "--shard": {"default": "", "metavar": "I/N", "help": "only part I of N"},
+    "--stop-after": {"type": int, "metavar": "N", "help": "stop after N failures"},
+    "--timeout": {"type": float, "default": 60.0, "metavar": "S", "help": "seconds for a case (default: 60)"},
+    "--json": {"type": Path, "metavar": "FILE", "help": "write the report as JSON"},
+    "--junit": {"type": Path, "metavar": "FILE", "help": "write the report as JUnit XML"},
+    "--html": {"type": Path, "metavar": "FILE", "help": "write the report as one HTML page"},
+    "--summary": {"type": Path, "metavar": "FILE", "help": "append a short report in Markdown: $GITHUB_STEP_SUMMARY"},
+    "--baseline": {"type": Path, "metavar": "FILE", "help": "an earlier --json: fail only for what has become worse"},
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of a run."""
+    result = argparse.ArgumentParser(
+        prog="miniconv parity",
+        description="Judge a convolution: its numbers by exact results, everything else by torch.",
+        epilog=f"Instead of TARGET: {', '.join(VERBS)}; 'miniconv parity VERB --help' says more. "
+        "Exit status: 0 right, 1 wrong, 2 not understood, 130 interrupted.",
+    )
+    result.add_argument(
+        "target", nargs="?", default="", metavar="TARGET",
+        help="package.module:function with the signature of one of torch's convolutions, or a name: miniconv "
+        "(default), torch",
+    )  # fmt: skip
+    for group, options in {"the target": TARGET_OPTIONS, "the run": OPTIONS}.items():
+        arguments = result.add_argument_group(group)
+        for flag, settings in options.items():
+            arguments.add_argument(flag, **settings)
+    return result
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
