@@ -18,9 +18,10 @@ from pathlib import Path
 from miniconv.parity import document, junit, markdown, suites
 from miniconv.parity.baseline import Baseline
 from miniconv.parity.cases import Case
+from miniconv.parity.child import Question
 from miniconv.parity.console import Console
 from miniconv.parity.options import TARGET_OPTIONS, VERBS, cores, parser
-from miniconv.parity.pool import Pool, TargetRefusedError, here
+from miniconv.parity.pool import Here, Pool, TargetRefusedError
 from miniconv.parity.report import Report
 from miniconv.parity.verdict import Verdict
 
@@ -91,28 +92,30 @@ def main(words: Sequence[str]) -> int:
 def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
     """A run, from settled arguments to the exit status."""
     baseline = _settle(arguments)
-    options = {flag[2:].replace("-", "_"): getattr(arguments, flag[2:].replace("-", "_")) for flag in TARGET_OPTIONS}
+    options = {name: getattr(arguments, name) for name in (flag[2:].replace("-", "_") for flag in TARGET_OPTIONS)}
+    question = Question(arguments.target, arguments.op or (), options)
     with ExitStack() as stack:
         stack.enter_context(_surroundings(arguments.jobs))
-        pool = None
-        if arguments.jobs:  # the children start while the cases are made
-            pool = stack.enter_context(Pool(arguments.target, options, jobs=arguments.jobs, timeout=arguments.timeout))
+        judges: Pool | Here = Here(question)
+        if arguments.jobs:
+            judges = Pool(question, jobs=arguments.jobs, timeout=arguments.timeout)
+        stack.enter_context(judges)
+        about = judges.about()
+        arguments.op, arguments.level = list(about.ops), about.level
+        if about.note:
+            console.say(f"{arguments.target}: {about.note}")
         cases = _cases(arguments)
         keep = any([arguments.json, arguments.junit, arguments.html])
         run = _Run(cases, keep, None if baseline is None else Baseline(baseline))
-        answers = pool.judge(cases) if pool is not None else here(arguments.target, options, cases)
         try:
-            _collect(run, answers, arguments.stop_after, console)
+            _collect(run, judges.judge(cases), arguments.stop_after, console)
         except KeyboardInterrupt:
             run.interrupted = True
     return _tell(run, arguments, command, console)
 
 
 def _settle(arguments: argparse.Namespace) -> document.Document | None:
-    """Finds what cannot be done before anything is run; fills in what was left out; reads the baseline."""
-    named = ":" not in arguments.target
-    arguments.level = arguments.level or ("drop-in" if named else "shapes")
-    arguments.op = arguments.op or list(suites.ops_of(arguments.target))
+    """Finds what cannot be done before anything is run; reads the baseline."""
     arguments.jobs = cores() if arguments.jobs is None else arguments.jobs
     if arguments.jobs < 0:
         raise _UsageError(f"--jobs is 0 or more, but got {arguments.jobs}")
@@ -136,8 +139,8 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     """What is to be judged."""
     try:
         cases = suites.choose(
-            arguments.suite, arguments.op, legal=arguments.level != "drop-in", dtypes=arguments.dtype,
-            words=arguments.words, seed=arguments.seed,
+            arguments.suite, arguments.op, level=arguments.level, dtypes=arguments.dtype, words=arguments.words,
+            seed=arguments.seed,
         )  # fmt: skip
         if arguments.shard:
             cases = suites.shard(cases, arguments.shard)
@@ -210,7 +213,7 @@ def _tell(run: _Run, arguments: argparse.Namespace, command: str, console: Conso
 def _document(run: _Run, arguments: argparse.Namespace, command: str) -> document.Document:
     """The run as data."""
     return {
-        "format": document.FORMAT, "target": arguments.target or "miniconv", "command": command,
+        "format": document.FORMAT, "target": arguments.target, "command": command,
         "suite": arguments.suite, "ops": arguments.op, "seed": arguments.seed, "level": arguments.level,
         "shard": arguments.shard, "versions": document.versions(), "cpu": document.cpu(),
         "started": run.started.isoformat(timespec="seconds"),

@@ -150,18 +150,19 @@ def row(verdict: Verdict) -> Row:
     }  # fmt: skip
 
 
-def verdict(row: Row) -> Verdict:
-    """The verdict that a row was made of.
+def verdict(row: Row, level: str = "drop-in") -> Verdict:
+    """The verdict that a row was made of; ``level`` stands in the document.
 
     >>> seen = Verdict("WRONG_VALUE", Case.parse("conv1d c4 o6 i7 k3"), "output", eta=math.inf, bits=-math.inf)
     >>> verdict(row(seen)) == seen
     True
     """
     return Verdict(
-        row["verdict"], Case.parse(row["case"]), row["part"], row["detail"], tuple(row["shape"]), number(row["eta"]),
-        number(row["bits"]), tuple(row["index"]), number(row["got"]), number(row["want"]), row["wrong"],
-        row["divergence"], row["target"], None if row["torch_bits"] is None else number(row["torch_bits"]),
-        row["seconds"],
+        name=row["verdict"], case=Case.parse(row["case"]), part=row["part"], detail=row["detail"],
+        shape=tuple(row["shape"]), eta=number(row["eta"]), bits=number(row["bits"]), index=tuple(row["index"]),
+        got=number(row["got"]), want=number(row["want"]), wrong=row["wrong"], divergence=row["divergence"],
+        target=row["target"], level=level, seconds=row["seconds"],
+        torch_bits=None if row["torch_bits"] is None else number(row["torch_bits"]),
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def _test(document: Document, row: Row, kind: str) -> Iterator[str]:
         yield f"{head}><skipped message={_attribute(row['detail'])}/></testcase>"
     else:
         said = f"type={_attribute(row['verdict'])} message={_attribute(row['verdict'] + ' in ' + row['part'])}"
-        yield f"{head}><{kind} {said}>{_text(str(verdict(row)))}</{kind}></testcase>"
+        yield f"{head}><{kind} {said}>{_text(str(verdict(row, document['level'])))}</{kind}></testcase>"
 
 
 def _text(text: str) -> str:

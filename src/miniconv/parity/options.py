@@ -19,14 +19,12 @@ VERBS: Mapping[str, str] = {
 
 SUITES = ("smoke", "ci", "full", "models", "regressions")
 LEVELS = ("values", "shapes", "drop-in")
-"""What a target is held to: its numbers; its shapes and dtypes too; strides and refusals too. The first two judge legal
-calls alone. ``values`` takes any dtype, and any shape that differs in axes of size 1 only."""
 
 TARGET_OPTIONS: Mapping[str, dict[str, Any]] = {
     "--level": {
         "choices": LEVELS,
-        "help": "hold the target to its values, to shapes and dtypes too, or to all of torch's behaviour: strides and "
-        "refusals too (default: drop-in for a name, shapes for a function)",
+        "help": "hold the target to its values; to shapes, dtypes and refusals too; or to all that torch does, strides "
+        "and messages too (default: values for a function)",
     },
 }
 """Options that are handed on to ``miniconv.parity.targets.find`` under their own names."""
@@ -63,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 right, 1 wrong, 2 not understood, 130 interrupted.",
     )
     result.add_argument(
-        "target", nargs="?", default="", metavar="TARGET",
+        "target", nargs="?", default="miniconv", metavar="TARGET",
         help="package.module:function with the signature of one of torch's convolutions, or a name: miniconv "
         "(default), torch",
     )  # fmt: skip

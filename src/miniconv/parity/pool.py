@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import multiprocessing
 import os
 import re
@@ -17,17 +16,18 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from miniconv.parity.cases import Case
-from miniconv.parity.child import serve
+from miniconv.parity.child import About, Question, answer, found, serve
 from miniconv.parity.verdict import Verdict
 
-__all__ = ["Pool", "TargetRefusedError", "here"]
+__all__ = ["Here", "Pool", "TargetRefusedError"]
 
 AHEAD = 2
 """Cases that a child has at a time: one that it is at, one for the moment when it has answered."""
@@ -45,20 +45,20 @@ class TargetRefusedError(Exception):
 class _Child:
     """One process, what it is at, and until when it may be."""
 
-    def __init__(self, context: Any, target: str, options: Mapping[str, Any], log: Path, timeout: float) -> None:
+    def __init__(self, context: Any, question: Question, log: Path, timeout: float) -> None:
         self.connection, theirs = context.Pipe()
         self._log, self._timeout = log, timeout
         log.touch()
-        self.process = context.Process(target=serve, args=(theirs, str(log), target, dict(options)), daemon=False)
+        self.process = context.Process(target=serve, args=(theirs, str(log), question))
         self.process.start()
         theirs.close()
-        self.ready = False
+        self.about: About | None = None
         self.at: deque[tuple[int, Case]] = deque()
         self.deadline = time.monotonic() + IMPORT_TIMES * timeout
 
     def feed(self, todo: deque[tuple[int, Case]]) -> None:
         """Hands it cases, as many as it should have."""
-        while self.ready and todo and len(self.at) < AHEAD:
+        while self.about is not None and todo and len(self.at) < AHEAD:
             if not self.at:
                 self.deadline = time.monotonic() + self._timeout
             self.at.append(todo.popleft())
@@ -74,14 +74,14 @@ class _Child:
                     raise TargetRefusedError(content)
                 self.deadline = time.monotonic() + self._timeout
                 if kind == "ready":
-                    self.ready = True
+                    self.about = content
                 else:
                     yield self.at.popleft()[0], content
 
     @property
     def waits(self) -> bool:
         """Whether it owes an answer."""
-        return bool(self.at) or not self.ready
+        return bool(self.at) or self.about is None
 
     def ended(self) -> str:
         """How it died or that it has to, in words; nothing while all is well."""
@@ -92,7 +92,7 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGABRT)  # makes it write down where it is
         self.process.join(1)
-        limit = self._timeout * (1 if self.ready else IMPORT_TIMES)
+        limit = self._timeout * (IMPORT_TIMES if self.about is None else 1)
         return f"no answer within {limit:g} s{self._place()}"
 
     def _place(self) -> str:
@@ -125,19 +125,18 @@ class Pool:
     """Child processes that judge cases on one target.
 
     Args:
-        target: what ``miniconv.parity.targets.find`` takes; it is imported in the children alone.
-        options: the other arguments of ``find``.
+        question: the target; it is imported in the children alone.
         jobs: how many children work at a time.
         timeout: seconds that a case may take.
 
-    >>> with Pool("torch", {}, jobs=1, timeout=60) as pool:  # doctest: +SKIP
+    >>> with Pool(Question("torch", (), {}), jobs=1, timeout=60) as pool:  # doctest: +SKIP
     ...     for number, verdict in pool.judge([Case.parse("conv1d c4 o6 i7 k3")]):
     ...         print(number, verdict.name)
     0 EQUAL
     """
 
-    def __init__(self, target: str, options: Mapping[str, Any], *, jobs: int, timeout: float) -> None:
-        self._target, self._options, self._jobs, self._timeout = target, options, jobs, timeout
+    def __init__(self, question: Question, *, jobs: int, timeout: float) -> None:
+        self._question, self._jobs, self._timeout = question, jobs, timeout
         self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":  # imported once, for every child; the target is not among it
             self._context.set_forkserver_preload(["miniconv.parity.runner", "miniconv.functional", "miniconv.nn"])
@@ -159,7 +158,20 @@ class Pool:
     def _start(self) -> None:
         """One more child."""
         log = Path(self._folder.name, f"{next(self._number)}.log")
-        self._children.append(_Child(self._context, self._target, self._options, log, self._timeout))
+        self._children.append(_Child(self._context, self._question, log, self._timeout))
+
+    def about(self) -> About:
+        """What the first child to find the target says of it.
+
+        Raises:
+            TargetRefusedError: the target cannot be imported or called.
+        """
+        while True:
+            for child in self._children:
+                if child.about is not None:
+                    return child.about
+            for _ in self._turn(deque()):
+                pass
 
     def judge(self, cases: Sequence[Case]) -> Answers:
         """The verdicts, in the order in which they come: the case's place in ``cases``, and what is said of it.
@@ -171,42 +183,64 @@ class Pool:
         while todo or any(child.at for child in self._children):
             for child in self._children:
                 child.feed(todo)
-            waiting = [child for child in self._children if child.waits]
-            wakes = [thing for child in waiting for thing in (child.connection, child.process.sentinel)]
-            wait(wakes, max(0.0, min((child.deadline for child in waiting), default=math.inf) - time.monotonic()))
-            for child in waiting:
-                yield from child.answers()
-                how = child.ended()
-                if how:
-                    yield from child.answers()  # what it said before it died
-                    yield from self._bury(child, how, todo)
+            yield from self._turn(todo)
+
+    def _turn(self, todo: deque[tuple[int, Case]]) -> Answers:
+        """Waits until a child has something to say or is late, and hears all of them."""
+        waiting = [child for child in self._children if child.waits]
+        wakes = [thing for child in waiting for thing in (child.connection, child.process.sentinel)]
+        wait(wakes, max(0.0, min(child.deadline for child in waiting) - time.monotonic()))
+        for child in waiting:
+            yield from child.answers()
+            how = child.ended()
+            if how:
+                yield from child.answers()  # what it said before it died
+                yield from self._bury(child, how, todo)
 
     def _bury(self, child: _Child, how: str, todo: deque[tuple[int, Case]]) -> Answers:
         """The verdict on a dead child's case; another child in its place."""
-        ready, at = child.ready, child.at
+        about, at = child.about, child.at
         self._children.remove(child)
         child.kill()
-        if not ready:
-            raise TargetRefusedError(f"importing {self._target or 'miniconv'}: {how}")
+        if about is None:
+            raise TargetRefusedError(f"{self._question.text}, while it was imported: {how}")
         first = at.popleft() if at else None
         todo.extendleft(reversed(at))
         if todo:
             self._start()
         if first is not None:
-            yield first[0], Verdict("CRASHED", first[1], detail=how, target=self._target)
+            yield first[0], Verdict("CRASHED", first[1], detail=how, target=self._question.text, level=about.level)
 
 
-def here(target: str, options: Mapping[str, Any], cases: Sequence[Case]) -> Answers:
+class Here:
     """The same in this process, for a debugger: what ends the process ends the run.
 
-    Raises:
-        TargetRefusedError: the target cannot be imported or called.
+    Args:
+        question: the target.
     """
-    from miniconv.parity import runner, targets
 
-    try:
-        found = targets.find(target, **options)
-    except targets.TargetError as error:
-        raise TargetRefusedError(str(error)) from error
-    for number, case in enumerate(cases):
-        yield number, runner.judge(case, found)
+    def __init__(self, question: Question) -> None:
+        self._question = question
+
+    def __enter__(self) -> Here:
+        from miniconv.parity.targets import TargetError
+
+        try:
+            self._targets, self._about = found(self._question)
+        except TargetError as error:
+            raise TargetRefusedError(str(error)) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def about(self) -> About:
+        """What was found out about the target."""
+        return self._about
+
+    def judge(self, cases: Sequence[Case]) -> Answers:
+        """The verdicts, one after another."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for number, case in enumerate(cases):
+                yield number, answer(case, self._targets)

@@ -13,37 +13,32 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from importlib import resources
 
-from miniconv.parity.cases import OPS, Case
+from miniconv.parity.cases import Case
 from miniconv.parity.data import SPECIALS
 from miniconv.parity.filters import Filter
 from miniconv.parity.grids import Makers, grids, light_grids, listed
 
-__all__ = ["choose", "models", "ops_of", "shard"]
+__all__ = ["choose", "models", "shard"]
 
 SMOKE, CI = 600, 20_000
 
 
-def ops_of(target: str) -> tuple[str, ...]:
-    """The operators that a target is taken to have: the one in its function's name, conv2d, or for a name all six.
-
-    >>> ops_of("kernels:my_conv_transpose1d"), ops_of("kernels:f"), len(ops_of("torch"))
-    (('conv_transpose1d',), ('conv2d',), 6)
-    """
-    _, colon, name = target.partition(":")
-    if not colon:
-        return OPS
-    return (next((op for op in reversed(OPS) if op in name), "conv2d"),)
-
-
 def choose(
-    suite: str, ops: Sequence[str], *, legal: bool = False, dtypes: Collection[str] = (), words: str = "", seed: int = 0
+    suite: str,
+    ops: Sequence[str],
+    *,
+    level: str = "drop-in",
+    dtypes: Collection[str] = (),
+    words: str = "",
+    seed: int = 0,
 ) -> list[Case]:
     """The cases of a suite, each once, in an order in which every beginning is a sample too.
 
     Args:
         suite: one of ``miniconv.parity.options.SUITES``.
         ops: which operators.
-        legal: whether the calls that torch refuses, and odd forms of arguments, are left out.
+        level: one of ``miniconv.parity.options.LEVELS``: odd forms of arguments are asked for by ``drop-in`` alone, and
+            geometries that have no result by all but ``values``.
         dtypes: which dtypes; empty for all.
         words: what a case must match, as ``miniconv.parity.filters.Filter`` reads it; empty for all.
         seed: of the sample and of the numbers in it.
@@ -55,7 +50,8 @@ def choose(
 
     def right(case: Case) -> bool:
         return (
-            not (legal and (case.given or case.must_be_refused))
+            not (case.given and level != "drop-in")
+            and not (case.must_be_refused and level == "values")
             and (not dtypes or case.dtype in dtypes)
             and (wanted is None or wanted(case))
         )

@@ -15,17 +15,14 @@ from miniconv.parity.bounds import BOUNDS
 from miniconv.parity.cases import OPS, Case
 from miniconv.parity.data import arguments
 from miniconv.parity.operands import Operands
-from miniconv.parity.options import LEVELS
 
-__all__ = [
-    "GRADIENTS", "TORCH", "Outcome", "Target", "TargetError", "Unsupported", "call", "family", "find",
-]  # fmt: skip
+__all__ = ["GRADIENTS", "TORCH", "Outcome", "Target", "TargetError", "Unsupported", "call", "family", "find"]
 
 GRADIENTS = ("input_grad", "weight_grad", "bias_grad")
 
 
-class TargetError(Exception):
-    """What was named as a target cannot be one; the message says why."""
+class TargetError(ValueError):
+    """A target that cannot be judged at all: a mistake in how it is named, not in what it computes."""
 
 
 class Unsupported(Exception):
@@ -45,8 +42,9 @@ class Target:
         bound: which of ``miniconv.parity.bounds.BOUNDS`` its outputs keep.
         fft_constant: c of the FFT's bound.
         gradients: whether its results can be differentiated.
-        layout: whether its strides must be torch's, at level ``drop-in``.
-        level: which of ``miniconv.parity.options.LEVELS`` it is held to.
+        layout: whether its strides must be torch's.
+        level: one of ``miniconv.parity.options.LEVELS``.
+        note: what was found out about it, for a person to read.
     """
 
     function: Callable[..., Any] | Mapping[str, Callable[..., Any]]
@@ -57,10 +55,9 @@ class Target:
     gradients: bool = True
     layout: bool = True
     level: str = "drop-in"
+    note: str = ""
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise ValueError(f"level is one of {', '.join(LEVELS)}, but got {self.level!r}")
         if self.bound not in BOUNDS:
             raise ValueError(f"bound is one of {', '.join(BOUNDS)}, but got {self.bound!r}")
 
@@ -90,42 +87,49 @@ TORCH = family(torch.nn.functional, torch.nn, name="torch")
 """torch itself, as it was when this module was imported."""
 
 
-def find(text: str = "", *, level: str = "drop-in") -> Target:
+def find(text: str, *, op: str = "conv2d", level: str | None = None) -> Target:
     """The target that ``text`` names.
 
     Args:
-        text: ``package.module:function``, ``torch``, or ``miniconv`` or nothing for miniconv itself.
-        level: one of ``miniconv.parity.options.LEVELS``.
+        text: ``package.module:function``, ``miniconv`` or ``torch``.
+        op: the operator that it computes.
+        level: one of ``miniconv.parity.options.LEVELS``; None is what its name suggests: of a function ``values``.
 
     Raises:
         TargetError: there is no such thing, or it cannot be called as a convolution.
     """
-    if text in ("", "miniconv"):
-        return family(
-            importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"), level=level
-        )
+    if text == "miniconv":
+        own = family(importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"))
+        return replace(own, level=level or own.level)
     if text == TORCH.name:
-        return replace(TORCH, level=level)
-    module, colon, name = text.partition(":")
-    if not (module and colon and name):
-        raise TargetError(f"{text!r} is neither package.module:function nor miniconv nor torch")
-    try:
-        function: Any = importlib.import_module(module)
-    except BaseException as error:  # whatever a module does while it is imported, it cannot be judged
-        raise TargetError(f"{module} does not import: {type(error).__name__}: {error}") from error
-    for part in name.split("."):
-        if not hasattr(function, part):
-            raise TargetError(f"{module} has no {name}")
-        function = getattr(function, part)
-    if not callable(function):
-        raise TargetError(f"{text} is not callable: it is of type {type(function).__name__}")
+        return replace(TORCH, level=level or TORCH.level)
+    function = _load(text)
     try:
         inspect.signature(function).bind("input", "weight")
     except ValueError:
         pass  # a compiled function that tells nothing of itself
     except TypeError as error:
-        raise TargetError(f"{text} cannot be called as {name}(input, weight): {error}") from error
-    return Target(function, name=text, level=level)
+        raise TargetError(f"{text} cannot be called with (input, weight): {error}") from error
+    return Target(function, name=text, level=level or "values", layout=level == "drop-in")
+
+
+def _load(text: str) -> Callable[..., Any]:
+    """The callable that ``package.module:function`` names."""
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        raise TargetError(f"a target is package.module:function, or miniconv or torch, but got {text!r}")
+    try:
+        found: Any = importlib.import_module(module)
+    except BaseException as error:  # whatever its top level does, SystemExit too
+        raise TargetError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise TargetError(f"{module} has no {name!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise TargetError(f"{text} cannot be called: it is of type {type(found).__name__}")
+    function: Callable[..., Any] = found
+    return function
 
 
 @dataclass
@@ -154,17 +158,15 @@ def call(case: Case, operands: Operands, target: Target) -> Outcome:
     outcome, start = Outcome({}), time.perf_counter()
     try:
         output = _forward(case, leaves, target)
-        if target.level == "values":
-            output = _alike(output, case)
         outcome.parts["output"] = output
         if differentiable and isinstance(output, torch.Tensor) and output.shape == operands.grad.shape:
             outcome.failed_in = "gradients"
             present = [(name, leaf) for name, leaf in zip(GRADIENTS, leaves) if leaf is not None]
             grads = torch.autograd.grad(output, [leaf for _, leaf in present], operands.grad, allow_unused=True)
             outcome.parts.update(zip((name for name, _ in present), grads))
-    except KeyboardInterrupt:  # the user's, as far as anyone can know here
+    except KeyboardInterrupt:  # the person at the keyboard, who wants all of it to stop
         raise
-    except BaseException as error:  # any other exception of a target is a verdict on it
+    except BaseException as error:  # any other exception of a target, SystemExit too, is a verdict on it
         outcome.error = error
     outcome.seconds = time.perf_counter() - start
     return outcome
@@ -185,15 +187,6 @@ def _forward(case: Case, leaves: list[torch.Tensor | None], target: Target) -> A
             delattr(module, name)
             setattr(module, name, leaf)
     return module(input)
-
-
-def _alike(output: Any, case: Case) -> Any:
-    """A tensor in the case's dtype, and in its shape where the two differ in axes of size 1 only."""
-    if not isinstance(output, torch.Tensor):
-        return output
-    squeezed = [[size for size in shape if size != 1] for shape in (output.shape, case.output_shape)]
-    shaped = output.reshape(case.output_shape) if squeezed[0] == squeezed[1] else output
-    return shaped.to(getattr(torch, case.dtype))
 
 
 def _module_around(op: str, function: Callable[..., Any]) -> type[torch.nn.Module]:

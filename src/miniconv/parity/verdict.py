@@ -46,6 +46,7 @@ class Verdict:
         wrong: how many elements are wrong.
         divergence: id of the entry in ``divergences.json`` that explains it.
         target: what was judged, as ``reproduce`` takes it.
+        level: how strictly, likewise.
         torch_bits: the bits that torch has right on the same case, in its worst part; None where it gave no numbers.
         seconds: how long the target took, with its gradients.
     """
@@ -63,6 +64,7 @@ class Verdict:
     wrong: int = 0
     divergence: str = ""
     target: str = ""
+    level: str = "drop-in"
     torch_bits: float | None = None
     seconds: float = 0.0
 
@@ -84,6 +86,7 @@ class Verdict:
         if self.divergence:
             lines.append(f"  known: {self.divergence}")
         where = f', target="{self.target}"' if self.target else ""
+        where += f', level="{self.level}"' if self.level != "drop-in" else ""
         lines.append(f"  python -c 'from miniconv.parity import reproduce; reproduce(\"{self.case}\"{where})'")
         return "\n".join(lines)
 
