@@ -41,7 +41,8 @@ class Filter:
 
     def __call__(self, case: Case) -> bool:
         """Whether ``case`` matches."""
-        return self._test(frozenset([*str(case).split(), *(f"{axis}={value}" for axis, value in case.axes.items())]))
+        axes = (f"{axis}={value}" for axis, value in case.axes.items()) if "=" in self._text else ()
+        return self._test(frozenset([*str(case).split(), *axes]))
 
     def _error(self, why: str) -> ValueError:
         return ValueError(f"-k {self._text!r}: {why}")

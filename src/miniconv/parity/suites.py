@@ -1,6 +1,6 @@
 """Which cases a run judges: a suite by its name, narrowed by operator, dtype, words and shard.
 
-``smoke`` is a sample of a few hundred cases, for the first look; ``ci`` one of 20,000 for each operator; ``full`` every
+``smoke`` is a sample of 600 cases, for the first look; ``ci`` one of 20,000 for each operator; ``full`` every
 grid; ``models`` the layers of published networks (``workloads.json``) in float32; ``regressions`` the cases that some
 convolution once got wrong. Everything is drawn from the seed, so one line names one set of cases on every machine.
 """
@@ -16,11 +16,13 @@ from importlib import resources
 from miniconv.parity.cases import Case
 from miniconv.parity.data import SPECIALS
 from miniconv.parity.filters import Filter
-from miniconv.parity.grids import Makers, grids, light_grids, listed
+from miniconv.parity.grids import Makers, drawn, grids, listed
 
 __all__ = ["choose", "models", "shard"]
 
 SMOKE, CI = 600, 20_000
+PLENTY = 10
+"""``smoke`` draws so many times the cases that it needs where words or dtypes leave some out."""
 
 
 def choose(
@@ -57,22 +59,27 @@ def choose(
         )
 
     rng = random.Random(seed)
-    cases = dict.fromkeys(case for op in ops for case in _of_op(suite, op, len(ops), right, rng))
-    drawn = [replace(case, seed=case.seed + seed * len(SPECIALS)) for case in cases] if seed else list(cases)
+    cases = dict.fromkeys(case for op in ops for case in _of_op(suite, op, len(ops), right, bool(dtypes or words), rng))
+    chosen = [replace(case, seed=case.seed + seed * len(SPECIALS)) for case in cases] if seed else list(cases)
     if suite not in ("models", "regressions"):
-        rng.shuffle(drawn)
-    return drawn
+        rng.shuffle(chosen)
+    return chosen
 
 
-def _of_op(suite: str, op: str, ops: int, right: Callable[[Case], bool], rng: random.Random) -> Iterable[Case]:
-    """The suite's cases of one operator, of how many."""
+def _of_op(
+    suite: str, op: str, ops: int, right: Callable[[Case], bool], narrowed: bool, rng: random.Random
+) -> Iterable[Case]:
+    """The suite's cases of one operator, of how many; whether few of them are wanted."""
     if suite == "models":
         return filter(right, models()) if op == "conv2d" else ()
     if suite == "regressions":
         return filter(right, listed("regressions.txt", op))
     if suite == "full":
         return (case for make in grids(op).values() for case in make() if right(case))
-    return _deal(light_grids(op), SMOKE // ops, right, rng) if suite == "smoke" else _deal(grids(op), CI, right, rng)
+    if suite == "ci":
+        return _deal(grids(op), CI, right, rng)
+    size = SMOKE // ops
+    return _deal(drawn(op, size * (PLENTY if narrowed else 1), rng.getrandbits(16)), size, right, rng)
 
 
 def _deal(makers: Makers, size: int, right: Callable[[Case], bool], rng: random.Random) -> Iterator[Case]:
@@ -83,10 +90,11 @@ def _deal(makers: Makers, size: int, right: Callable[[Case], bool], rng: random.
     """
     grids: list[list[Case]] = []
     refused: list[Case] = []
-    for make in makers.values():
+    for name, make in makers.items():
         cases = [case for case in make() if right(case)]
-        grids.append([case for case in cases if case.given or not case.must_be_refused])
-        refused += [case for case in cases if not case.given and case.must_be_refused]
+        aside = [] if name in ("errors", "regressions") else [case for case in cases if case.must_be_refused]
+        refused += aside
+        grids.append([case for case in cases if not case.must_be_refused] if aside else cases)
     every = sorted([*grids, refused], key=len)
     for number, cases in enumerate(every):
         share = min(len(cases), size // (len(every) - number))
