@@ -205,7 +205,9 @@ def test_what_cannot_be_a_target(target, capfd, source, message):
 def test_words_that_are_not_understood(tmp_path, monkeypatch, capfd, words, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["parity", *words, *([] if words[0] in VERBS else ["--jobs", "1"] * ("--jobs" not in words))])
+        sys.exit(
+            cli.main(["parity", *words, *([] if words[0] in VERBS else ["--jobs", "1"] * ("--jobs" not in words))])
+        )
     assert exit_.value.code == 2
     assert message in capfd.readouterr().err
     assert not list(tmp_path.iterdir())

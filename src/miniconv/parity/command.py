@@ -20,7 +20,7 @@ from miniconv.parity.baseline import Baseline
 from miniconv.parity.cases import Case
 from miniconv.parity.child import Question
 from miniconv.parity.console import Console
-from miniconv.parity.options import TARGET_OPTIONS, VERBS, cores, parser
+from miniconv.parity.options import TARGET_OPTIONS, VERBS, cores, parser, verb_parser
 from miniconv.parity.pool import Here, Pool, TargetRefusedError
 from miniconv.parity.report import Report
 from miniconv.parity.verdict import Verdict
@@ -73,8 +73,9 @@ def main(words: Sequence[str]) -> int:
         SystemExit: the words are not understood, or help was asked for.
     """
     if words and words[0] in VERBS:
-        module, _, name = VERBS[words[0]].partition(":")
-        status: int = getattr(importlib.import_module(module), name)(words[1:])
+        told = verb_parser(words[0]).parse_args(words[1:])
+        module, _, name = VERBS[words[0]].main.partition(":")
+        status: int = getattr(importlib.import_module(module), name)(told)
         return status
     reader = parser()
     arguments = reader.parse_args(words)
@@ -92,7 +93,8 @@ def main(words: Sequence[str]) -> int:
 def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
     """A run, from settled arguments to the exit status."""
     baseline = _settle(arguments)
-    options = {name: getattr(arguments, name) for name in (flag[2:].replace("-", "_") for flag in TARGET_OPTIONS)}
+    handed_on = {flag[2:]: getattr(arguments, flag[2:]) for flag in TARGET_OPTIONS}
+    options = {name: value for name, value in handed_on.items() if value is not None}
     question = Question(arguments.target, arguments.op or (), options)
     with ExitStack() as stack:
         stack.enter_context(_surroundings(arguments.jobs))

@@ -6,16 +6,43 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from miniconv.parity.case_text import DTYPES, OPS
 
-__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "cores", "parser"]
+__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "Verb", "cores", "parser", "verb_parser"]
 
-VERBS: Mapping[str, str] = {
-    "divergences": "miniconv.parity.printed_catalogue:main",
+
+class Verb(NamedTuple):
+    """A first word that is no target.
+
+    Attributes:
+        help: one line.
+        main: ``module:function``; given the parsed arguments, it returns the exit status.
+        arguments: name or flag of each argument, and what ``argparse`` is told of it.
+    """
+
+    help: str
+    main: str
+    arguments: Mapping[str, dict[str, Any]]
+
+
+VERBS: Mapping[str, Verb] = {
+    "show": Verb(
+        "explain one case: the problem, the results, the worst element, the likely fault",
+        "miniconv.parity.show:main",
+        {
+            "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
+            "--target": {"default": "", "metavar": "TARGET", "help": "what is judged (default: miniconv)"},
+        },
+    ),
+    "divergences": Verb(
+        "print where torch disagrees with itself or with arithmetic: the catalogue that the suite judges by",
+        "miniconv.parity.printed_catalogue:main",
+        {"id": {"nargs": "*", "metavar": "ID", "help": "only these entries"}},
+    ),
 }
-"""First words that are no target: the function, given the words that follow, returns the exit status."""
+"""What else ``miniconv parity`` does, by its first word."""
 
 SUITES = ("smoke", "ci", "full", "models", "regressions")
 LEVELS = ("values", "shapes", "drop-in")
@@ -26,11 +53,19 @@ TARGET_OPTIONS: Mapping[str, dict[str, Any]] = {
         "help": "hold the target to its values; to shapes, dtypes and refusals too; or to all that torch does, strides "
         "and messages too (default: values for a function)",
     },
+    "--adapter": {"choices": ("torch", "numpy", "jax"), "help": "the arrays that it takes (default: found by a call)"},
+    "--layout": {"help": "the order of its axes, such as NHWC/HWIO (default: found by a call)"},
+    "--capabilities": {"help": "what it claims, and then may not refuse (default: clean refusals are counted)"},
 }
-"""Options that are handed on to ``miniconv.parity.targets.find`` under their own names."""
+"""Options that are handed on to ``miniconv.parity.targets.find`` under their own names, where they are given."""
 
 OPTIONS: Mapping[str, dict[str, Any]] = {
-    "--op": {"action": "append", "choices": OPS, "help": "the operator; may be repeated (default: what TARGET has)"},
+    "--op": {
+        "action": "append",
+        "choices": OPS,
+        "metavar": "OP",
+        "help": "conv1d to conv_transpose3d; may be repeated (default: all that TARGET has)",
+    },
     "--suite": {"choices": SUITES, "default": "smoke", "help": "which cases (default: smoke, a few hundred)"},
     "-k": {
         "dest": "words",
@@ -38,7 +73,13 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "EXPRESSION",
         "help": "only cases with these words: 'k3x2 and not (bias or float*)', 'groups=depthwise'",
     },
-    "--dtype": {"action": "append", "default": [], "choices": DTYPES, "help": "only this dtype; may be repeated"},
+    "--dtype": {
+        "action": "append",
+        "default": [],
+        "choices": DTYPES,
+        "metavar": "DTYPE",
+        "help": "only this dtype; may be repeated",
+    },
     "--seed": {"type": int, "default": 0, "help": "of the sample and of the numbers (default: 0)"},
     "--jobs": {"type": int, "metavar": "N", "help": "child processes (default: the cores; 0: judge in this process)"},
     "--shard": {"default": "", "metavar": "I/N", "help": "only part I of N"},
@@ -69,6 +110,15 @@ def parser() -> argparse.ArgumentParser:
         arguments = result.add_argument_group(group)
         for flag, settings in options.items():
             arguments.add_argument(flag, **settings)
+    return result
+
+
+def verb_parser(name: str) -> argparse.ArgumentParser:
+    """The command line of a verb."""
+    verb = VERBS[name]
+    result = argparse.ArgumentParser(prog=f"miniconv parity {name}", description=verb.help)
+    for argument, settings in verb.arguments.items():
+        result.add_argument(argument, **settings)
     return result
 
 

@@ -32,6 +32,12 @@ __all__ = ["Here", "Pool", "TargetRefusedError"]
 AHEAD = 2
 """Cases that a child has at a time: one that it is at, one for the moment when it has answered."""
 
+PRELOADED = (
+    "miniconv.parity.runner", "miniconv.functional", "miniconv.nn",
+    "torch.fx.experimental.symbolic_shapes",  # torch imports it, and sympy, with the first gradient of a process
+)  # fmt: skip
+"""Imported once, for every child; the target is not among it."""
+
 IMPORT_TIMES = 10
 """An import may take so many times as long as a case."""
 
@@ -138,8 +144,8 @@ class Pool:
     def __init__(self, question: Question, *, jobs: int, timeout: float) -> None:
         self._question, self._jobs, self._timeout = question, jobs, timeout
         self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        if sys.platform == "linux":  # imported once, for every child; the target is not among it
-            self._context.set_forkserver_preload(["miniconv.parity.runner", "miniconv.functional", "miniconv.nn"])
+        if sys.platform == "linux":
+            self._context.set_forkserver_preload(list(PRELOADED))
         self._children: list[_Child] = []
         self._number = itertools.count()
 

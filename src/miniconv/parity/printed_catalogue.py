@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
-from collections.abc import Sequence
 
 from miniconv.parity.divergences import Behaviour, Divergence, catalogue
 
 __all__ = ["main"]
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Prints the catalogue, or the entries that are named.
 
     Args:
-        words: ids of entries; none for all.
+        arguments: ``id``, names of entries; none for all.
 
     Returns:
         The exit status: 0, or 2 where there is no such entry.
     """
-    parser = argparse.ArgumentParser(
-        prog="miniconv parity divergences",
-        description="Where torch disagrees with itself or with arithmetic: the catalogue that the suite judges by.",
-    )
-    parser.add_argument("id", nargs="*", help="only these entries")
-    wanted = parser.parse_args(words).id
     entries = {entry.id: entry for entry in catalogue()}
-    unknown = [name for name in wanted if name not in entries]
+    unknown = [name for name in arguments.id if name not in entries]
     if unknown:
-        parser.error(f"no entry {', '.join(unknown)}: there are {', '.join(entries)}")
-    print("\n\n".join(_told(entries[name]) for name in wanted or entries))
+        print(f"no entry {', '.join(unknown)}: there are {', '.join(entries)}", file=sys.stderr)
+        return 2
+    print("\n\n".join(_told(entries[name]) for name in arguments.id or entries))
     return 0
 
 
