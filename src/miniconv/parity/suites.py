@@ -21,6 +21,9 @@ from miniconv.parity.grids import Makers, drawn, grids, listed
 __all__ = ["choose", "models", "shard"]
 
 SMOKE, CI = 600, 20_000
+HUGE = 1000
+"""A stride from which on torch's gradients take seconds; ``smoke`` leaves it out."""
+
 PLENTY = 10
 """``smoke`` draws so many times the cases that it needs where words or dtypes leave some out."""
 
@@ -79,7 +82,12 @@ def _of_op(
     if suite == "ci":
         return _deal(grids(op), CI, right, rng)
     size = SMOKE // ops
-    return _deal(drawn(op, size * (PLENTY if narrowed else 1), rng.getrandbits(16)), size, right, rng)
+    return _deal(
+        drawn(op, size * (PLENTY if narrowed else 1), rng.getrandbits(16)),
+        size,
+        lambda case: max(case.stride) < HUGE and right(case),
+        rng,
+    )
 
 
 def _deal(makers: Makers, size: int, right: Callable[[Case], bool], rng: random.Random) -> Iterator[Case]:
