@@ -119,17 +119,17 @@ def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
 def _settle(arguments: argparse.Namespace) -> document.Document | None:
     """Finds what cannot be done before anything is run; reads the baseline."""
     arguments.jobs = cores() if arguments.jobs is None else arguments.jobs
-    if arguments.jobs < 0:
-        raise _UsageError(f"--jobs is 0 or more, but got {arguments.jobs}")
-    if arguments.timeout <= 0:
-        raise _UsageError(f"--timeout is more than 0, but got {arguments.timeout:g}")
+    for option, least in (("jobs", 0), ("seed", 0), ("stop_after", 1), ("timeout", 0.01)):
+        value = getattr(arguments, option)
+        if value is not None and not value >= least:
+            raise _UsageError(f"--{option.replace('_', '-')} is {least} or more, but got {value}")
     if importlib.util.find_spec("torch") is None:
         raise _UsageError(
             "torch is missing, by which everything but the numbers is judged: pip install 'miniconv[parity]'"
         )
     for option in ("json", "junit", "html", "summary"):
         path: Path | None = getattr(arguments, option)
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
             raise _UsageError(f"--{option} {path}: there is no such folder to write into")
     try:
         return None if arguments.baseline is None else document.load(arguments.baseline)

@@ -135,7 +135,7 @@ class Pool:
         jobs: how many children work at a time.
         timeout: seconds that a case may take.
 
-    >>> with Pool(Question("torch", (), {}), jobs=1, timeout=60) as pool:  # doctest: +SKIP
+    >>> with Pool(Question("torch", (), {}), jobs=1, timeout=60) as pool:
     ...     for number, verdict in pool.judge([Case.parse("conv1d c4 o6 i7 k3")]):
     ...         print(number, verdict.name)
     0 EQUAL
