@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from miniconv.parity.case_text import DTYPES
@@ -10,7 +12,7 @@ from miniconv.parity.data import SPECIALS
 from miniconv.parity.filters import Filter
 from miniconv.parity.grids import counts, grids, listed
 from miniconv.parity.options import LEVELS, SUITES
-from miniconv.parity.suites import CI, SMOKE, choose, models, shard
+from miniconv.parity.suites import CI, SMOKE, WINDOWS, choose, models, shard
 
 
 @pytest.mark.parametrize("op", ["conv1d", "conv_transpose2d"])
@@ -50,7 +52,12 @@ def test_models_are_layers_of_networks():
     cases = choose("models", OPS)
     assert len(cases) > 90
     assert len(cases) == len(set(models()))
-    assert Case.parse("conv2d n1 c3 o64 i224x224 k7x7 s2x2 p3x3 float32 random") in cases
+    assert Case.parse("conv2d n1 c3 o64 i112x112 k7x7 s2x2 p3x3 float32 random") in cases  # halved
+    assert Case.parse("conv2d n1 c64 o64 i224x224 k3x3 p1x1 float32 random") in cases
+    assert all(
+        math.prod(c.weight_shape[2:]) * math.prod(c.input_shape[2:]) * c.batch * c.out_channels <= WINDOWS
+        for c in cases
+    )
     assert choose("models", ["conv1d"]) == []
 
 

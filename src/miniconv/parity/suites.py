@@ -1,13 +1,14 @@
 """Which cases a run judges: a suite by its name, narrowed by operator, dtype, words and shard.
 
-``smoke`` is a sample of 600 cases, for the first look; ``ci`` one of 20,000 for each operator; ``full`` every
-grid; ``models`` the layers of published networks (``workloads.json``) in float32; ``regressions`` the cases that some
-convolution once got wrong. Everything is drawn from the seed, so one line names one set of cases on every machine.
+``smoke`` is a sample of 600 cases, for the first look; ``ci`` one of 20,000 for each operator; ``full`` every grid;
+``models`` the layers of published networks (``workloads.json``) in float32, at most two images, halved where the oracle
+would take gigabytes; ``regressions`` the cases that some convolution once got wrong. Everything is drawn from the seed, so one line names one set of cases on every machine.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,9 @@ __all__ = ["choose", "models", "shard"]
 SMOKE, CI = 600, 20_000
 HUGE = 1000
 """A stride from which on torch's gradients take seconds; ``smoke`` leaves it out."""
+
+WINDOWS = 2**26
+"""Numbers in the windows of one layer, beyond which its image is halved: the oracle holds a few times so many."""
 
 PLENTY = 10
 """``smoke`` draws so many times the cases that it needs where words or dtypes leave some out."""
@@ -111,7 +115,7 @@ def _deal(makers: Makers, size: int, right: Callable[[Case], bool], rng: random.
 
 
 def models() -> list[Case]:
-    """The layers of published networks, distinct shapes only, with random numbers in float32."""
+    """The layers of published networks with random numbers in float32."""
     text = resources.files("miniconv.parity").joinpath("workloads.json").read_text(encoding="utf-8")
     return [_layer(row) for row in json.loads(text)["layers"]]
 
@@ -124,6 +128,9 @@ def _layer(row: Mapping[str, list[int] | int]) -> Case:
         return (value,) if isinstance(value, int) else tuple(value)
 
     (batch, channels, *size), (outputs,), (groups,) = map(numbers, ("input", "out_channels", "groups"))
+    batch = min(batch, 2)
+    while batch * max(channels, outputs) * math.prod(size) * math.prod(numbers("kernel")) > WINDOWS:
+        size = [side // 2 for side in size]
     return Case(
         batch, channels, outputs, tuple(size), numbers("kernel"), numbers("stride"), numbers("padding"),
         numbers("dilation"), groups, data="random",
