@@ -2,7 +2,8 @@
 
 ``smoke`` is a sample of 600 cases, for the first look; ``ci`` one of 20,000 for each operator; ``full`` every grid;
 ``models`` the layers of published networks (``workloads.json``) in float32, at most two images, halved where the oracle
-would take gigabytes; ``regressions`` the cases that some convolution once got wrong. Everything is drawn from the seed, so one line names one set of cases on every machine.
+would take gigabytes; ``regressions`` the cases that some convolution once got wrong. Everything is drawn from the seed,
+so one line names one set of cases on every machine.
 """
 
 from __future__ import annotations
