@@ -87,8 +87,9 @@ def test_miniconv_itself_in_two_children_and_in_none(tmp_path, monkeypatch, capf
     monkeypatch.chdir(tmp_path)
     seen = []
     for jobs in (2, 0):
-        status, counts, _ = run(capfd, "--jobs", jobs, "-k", "n1 and float32")
-        assert (status, sum(counts.values()) > 50) == (0, True)
+        words = ["--suite", "regressions", "--dtype", "float32", "-k", "not s10007x10009"]
+        status, counts, _ = run(capfd, "--jobs", jobs, *words)
+        assert (status, sum(counts.values()) > 30) == (0, True)
         seen.append([(row["case"], row["verdict"], row["bits"]) for row in rows()])
     assert seen[0] == seen[1]  # the order of the suite, whoever was faster
     assert {row["op"] for row in rows()} == {f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)}
