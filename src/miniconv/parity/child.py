@@ -94,8 +94,8 @@ def serve(connection: Connection, log: str, question: Question) -> None:
 
     try:
         targets, about = found(question)
-    except TargetError as error:
-        connection.send(("refused", str(error)))
+    except (TargetError, KeyboardInterrupt) as error:
+        connection.send(("refused", str(error) or f"{question.text} raises KeyboardInterrupt where it is tried"))
         return
     _only(me)
     connection.send(("ready", about))

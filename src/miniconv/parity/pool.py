@@ -209,7 +209,7 @@ class Pool:
         self._children.remove(child)
         child.kill()
         if about is None:
-            raise TargetRefusedError(f"{self._question.text}, while it was imported: {how}")
+            raise TargetRefusedError(f"{self._question.text}, while it was imported and tried: {how}")
         first = at.popleft() if at else None
         todo.extendleft(reversed(at))
         if todo:
