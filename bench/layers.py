@@ -1,4 +1,4 @@
-"""The layers: ``workloads.json`` as problems, and random numbers for them."""
+"""The layers: the parity suite's ``workloads.json`` as problems, and random numbers for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from miniconv import ConvProblem
 
-WORKLOADS = Path(__file__).parent / "workloads.json"
+WORKLOADS = Path(str(resources.files("miniconv.parity"))) / "workloads.json"
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ class Command(NamedTuple):
     Attributes:
         help: one line.
         run: what it does.
-        arguments: name or flag of each argument, and what ``argparse`` is told of it.
+        arguments: name or flag of each argument, and what ``argparse`` is told of it; None for a command that reads its
+            words by itself and is given them as ``words``.
     """
 
     help: str
     run: Callable[[argparse.Namespace], int]
-    arguments: dict[str, dict[str, Any]]
+    arguments: dict[str, dict[str, Any]] | None
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -56,9 +57,9 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 def _parity(arguments: argparse.Namespace) -> int:
-    from miniconv.parity import show
+    from miniconv.parity.command import main
 
-    return show.main(arguments)
+    return main(arguments.words)
 
 
 COMMANDS = {
@@ -68,15 +69,7 @@ COMMANDS = {
         _demo,
         {"--out": {"type": Path, "default": Path("demo-out"), "metavar": "DIR", "help": "the folder (%(default)s)"}},
     ),
-    "parity": Command(
-        "explain one case of the parity suite: problem, results, worst element, likely fault",
-        _parity,
-        {
-            "verb": {"choices": ["show"], "help": "what to do"},
-            "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
-            "--target": {"default": "", "metavar": "MODULE:FUNCTION", "help": "what is judged; default miniconv"},
-        },
-    ),
+    "parity": Command("judge a convolution, miniconv's or anyone's: 'miniconv parity --help'", _parity, None),
     "run": Command(
         "run a program, its torch convolutions computed by miniconv",
         _run,
@@ -106,9 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=command.help, description=command.help)
-        for argument, options in command.arguments.items():
+        for argument, options in (command.arguments or {}).items():
             subparser.add_argument(argument, **options)
         subparser.set_defaults(run=command.run)
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] in COMMANDS and COMMANDS[words[0]].arguments is None:
+        return COMMANDS[words[0]].run(argparse.Namespace(words=words[1:]))
+    arguments = parser.parse_args(words)
     status: int = arguments.run(arguments)
     return status

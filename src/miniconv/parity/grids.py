@@ -39,7 +39,7 @@ from miniconv.parity.cases import COMPLEX_DTYPES, DTYPES, FLOAT_DTYPES, LAYOUTS,
 from miniconv.parity.data import SPECIALS
 
 __all__ = [
-    "GRIDS", "counts", "exact", "full_grid", "full_products", "geometries", "geometry", "grids", "layouts",
+    "GRIDS", "counts", "drawn", "exact", "full_grid", "full_products", "geometries", "geometry", "grids", "layouts",
     "layouts_of", "listed", "padding_modes", "random", "short_grid", "specials", "spread",
 ]  # fmt: skip
 
@@ -61,7 +61,7 @@ def geometries(op: str = "conv2d", **chosen: Sequence[Any]) -> list[Case]:
     return [case_at(op, dict(zip(axes, point))) for point in itertools.product(*axes.values())]
 
 
-def spread(cases: Iterable[Case], seed: int, **axes: Sequence[Any]) -> Iterator[Case]:
+def spread(cases: Iterable[Case], seed: int, /, **axes: Sequence[Any]) -> Iterator[Case]:
     """``cases`` with a value drawn for each field in ``axes``, the same on every machine."""
     rng = _random.Random(seed)
     for case in cases:
@@ -139,20 +139,47 @@ def full_products(op: str) -> Makers:
     }
 
 
-def grids(op: str) -> Makers:
-    """Every grid of the operator by name. Their union is what the parity tests run."""
+def _light_grids(op: str) -> Makers:
+    """Every grid of the operator with each geometry once, the dtypes and the layouts spread."""
     modes = () if "transpose" in op else PADDING_MODES[1:]
     alone = {"random-float32": partial(random, "float32", op)} if op.endswith("2d") else {}
-    every: Makers = {
+    return {
+        "exact": partial(exact, op),
         **alone,
         "random-any": partial(random, "", op),
         **{f"mode-{mode}": partial(padding_modes, mode, op) for mode in modes},
+        "specials": partial(specials, "", op),
+        **{name: partial(listed, f"{name}.txt", op) for name in ("errors", "regressions")},
     }
-    lists = {name: partial(listed, f"{name}.txt", op) for name in ("errors", "regressions")}
-    if op == "conv2d":
-        of_specials = {f"specials-{dtype}": partial(specials, dtype) for dtype in _INEXACT}
-        return {**full_products(op), **every, **of_specials, **lists}
-    return {"exact": partial(exact, op), **every, "specials": partial(specials, "", op), **lists}
+
+
+def grids(op: str) -> Makers:
+    """Every grid of the operator by name. Their union is what the parity tests run."""
+    light = dict(_light_grids(op))
+    if op != "conv2d":
+        return light
+    del light["exact"], light["specials"]
+    lists = {name: light.pop(name) for name in ("errors", "regressions")}
+    of_specials = {f"specials-{dtype}": partial(specials, dtype) for dtype in _INEXACT}
+    return {**full_products(op), **light, **of_specials, **lists}
+
+
+def drawn(op: str, size: int, seed: int) -> Makers:
+    """Grids of ``size`` cases each, every axis drawn instead of every product taken; and the lists."""
+    modes = () if "transpose" in op else PADDING_MODES[1:]
+
+    def grid(number: int, **axes: Sequence[Any]) -> Callable[[], list[Case]]:
+        of_all = {"dtype": DTYPES, "layout": layouts_of(op), **axes}
+        salt = seed * 100 + number
+        return lambda: list(spread(_sampled(op, salt, size, *AXES[op]), salt, **of_all))
+
+    return {
+        "exact": grid(0),
+        "random": grid(1, data=("random",), dtype=_INEXACT),
+        "specials": grid(2, data=("specials",), dtype=_INEXACT, seed=range(len(SPECIALS))),
+        **{f"mode-{m}": grid(3 + n, padding_mode=(m,), data=("integers", "random")) for n, m in enumerate(modes)},
+        **{name: partial(listed, f"{name}.txt", op) for name in ("errors", "regressions")},
+    }
 
 
 GRIDS: Makers = grids("conv2d")

@@ -18,6 +18,7 @@ class Report:
         counts: number of cases by the name of their verdict.
         by_axis: for each axis and each of its values, number of cases by the name of their verdict.
         explained: number of cases by the id of the divergence that explains them.
+        refused: number of cases that the target does not support, by its reason.
         eta: for each dtype, the largest eta of a case that passed.
         failures: every verdict that did not pass.
         seconds: how long the run took.
@@ -28,6 +29,7 @@ class Report:
         default_factory=lambda: defaultdict(lambda: defaultdict(Counter))
     )
     explained: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     eta: dict[str, float] = field(default_factory=dict)
     failures: list[Verdict] = field(default_factory=list)
     seconds: float = 0.0
@@ -64,17 +66,24 @@ class Report:
             self.by_axis[axis][value][verdict.name] += 1
         if verdict.divergence:
             self.explained[verdict.divergence] += 1
+        if verdict.name == "UNSUPPORTED":
+            self.refused[verdict.detail] += 1
         if verdict.passed:
             self.eta[verdict.case.dtype] = max(self.eta.get(verdict.case.dtype, 0.0), verdict.eta)
         else:
             self.failures.append(verdict)
 
-    def __str__(self) -> str:
-        """The totals, then at most ten failures."""
-        lines = [
+    @property
+    def totals(self) -> str:
+        """One line."""
+        return (
             f"{self.cases} cases: {self.equal} equal (of which {self.counts['SAME_ERROR']} the same error), "
             f"{self.within_bound} within bound, {self.known} explained or refused, {self.wrong} wrong"
-        ]
+        )
+
+    def __str__(self) -> str:
+        """The totals, then at most ten failures."""
+        lines = [self.totals]
         lines += [str(verdict) for verdict in self.failures[:10]]
         if self.wrong > 10:
             lines.append(f"... and {self.wrong - 10} more")

@@ -147,7 +147,8 @@ def judge(case: Case, target: Target) -> Verdict:
     before = memory(operands)
     truth = _Truth(case, operands)
     expected = call(case, operands, TORCH)
-    for of_torch in _compare(truth, expected, expected, TORCH):
+    of_torchs = _compare(truth, expected, expected, TORCH)
+    for of_torch in of_torchs:
         if not of_torch.passed and explain(of_torch, of_torch=True) is None:
             detail = f"{of_torch.name} {of_torch.detail}"
             return replace(of_torch, name="TORCH_UNEXPLAINED", detail=detail, target=TORCH.name)
@@ -162,7 +163,9 @@ def judge(case: Case, target: Target) -> Verdict:
             verdicts += [replace(part, divergence=entry.id) for part in _compare(truth, got, None, target)]
         else:
             verdicts.append(replace(verdict, name="EXPLAINED", divergence=entry.id))
-    return replace(_worst(verdicts), target=target.name, level=target.level)
+    torch_bits = min((of_torch.bits for of_torch in of_torchs if of_torch.part != "call"), default=None)
+    judged = replace(_worst(verdicts), target=target.name, level=target.level)
+    return replace(judged, torch_bits=torch_bits, seconds=got.seconds)
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:

@@ -7,7 +7,6 @@ is shrunk to the smallest one that fails in the same way.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from miniconv.parity.faults import Setting
 from miniconv.parity.operands import Operands, make, numbers
 from miniconv.parity.runner import judge
 from miniconv.parity.shrink import shrink
-from miniconv.parity.targets import TORCH, Outcome, Target, call, family
+from miniconv.parity.targets import TORCH, Outcome, Target, call, find
 from miniconv.problem import ConvProblem
 
 __all__ = ["main", "problem_of", "show", "trace_of"]
@@ -51,7 +50,8 @@ def show(case_text: str, target: str | Target | Callable[..., Any] = "") -> str:
     >>> print(show("conv1d c1 o1 i3 k2 int64").splitlines()[0])
     conv1d c1 o1 i3 k2 int64
     """
-    return _Shown(Case.parse(case_text), _found(target)).text()
+    case = Case.parse(case_text)
+    return _Shown(case, _found(target, case.op)).text()
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -65,7 +65,8 @@ def main(arguments: argparse.Namespace) -> int:
     """
     text = arguments.case if isinstance(arguments.case, str) else " ".join(arguments.case)
     try:
-        shown = _Shown(Case.parse(text), _found(arguments.target or ""))
+        case = Case.parse(text)
+        shown = _Shown(case, _found(arguments.target or "", case.op))
     except (ValueError, ImportError, AttributeError) as error:
         print(f"miniconv parity show: {error}", file=sys.stderr)
         return 2
@@ -73,18 +74,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 0 if shown.verdict.passed else 1
 
 
-def _found(target: str | Target | Callable[..., Any]) -> Target:
+def _found(target: str | Target | Callable[..., Any], op: str) -> Target:
     """What ``show`` is told to judge."""
     if isinstance(target, Target):
         return target
     if not isinstance(target, str):
         return Target(target, name=f"{target.__module__}:{getattr(target, '__qualname__', '')}")
-    if target == TORCH.name:
-        return TORCH
-    if target in ("", "miniconv"):
-        return family(importlib.import_module("miniconv.functional"), importlib.import_module("miniconv.nn"))
-    module, _, name = target.partition(":")
-    return Target(getattr(importlib.import_module(module), name), name=target)
+    return find(target or "miniconv", op=op)
 
 
 def problem_of(case: Case) -> ConvProblem | None:

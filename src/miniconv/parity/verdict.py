@@ -23,7 +23,7 @@ PASSING = ("EQUAL", "WITHIN_BOUND", "SAME_ERROR", "EXPLAINED", "UNSUPPORTED")
 VERDICTS = (
     *PASSING,
     "WRONG_VALUE", "SHAPE", "DTYPE", "LAYOUT", "RAISED", "NOT_RAISED", "ERROR_TYPE", "ERROR_TEXT", "INPUT_MODIFIED",
-    "GRADIENT_MISSING", "MISTRUSTED", "TORCH_UNEXPLAINED",
+    "GRADIENT_MISSING", "MISTRUSTED", "TORCH_UNEXPLAINED", "CRASHED",
 )  # fmt: skip
 """Every name that a verdict can have; those in ``PASSING`` are right."""
 
@@ -47,6 +47,8 @@ class Verdict:
         divergence: id of the entry in ``divergences.json`` that explains it.
         target: what was judged, as ``reproduce`` takes it.
         level: how strictly, likewise.
+        torch_bits: the bits that torch has right on the same case, in its worst part; None where it gave no numbers.
+        seconds: how long the target took, with its gradients.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Verdict:
     divergence: str = ""
     target: str = ""
     level: str = "drop-in"
+    torch_bits: float | None = None
+    seconds: float = 0.0
 
     @property
     def passed(self) -> bool:

@@ -14,6 +14,7 @@ from miniconv.parity.bounds import BOUNDS
 from miniconv.parity.cases import OPS, Case
 from miniconv.parity.data import DEFAULTS, arguments
 from miniconv.parity.operands import Operands
+from miniconv.parity.options import LEVELS
 from miniconv.parity.results import same_but_for_ones
 
 if TYPE_CHECKING:
@@ -25,16 +26,6 @@ __all__ = [
 ]  # fmt: skip
 
 GRADIENTS = ("input_grad", "weight_grad", "bias_grad")
-
-LEVELS = ("values", "shapes", "drop-in")
-"""How much of torch a target must match.
-
-``values``: the numbers. Axes of size 1 may be missing or added, and the dtype may be another; a call that has no
-result, and one whose arguments are written in a form of torch's own, is not made. ``shapes``: the shape and the dtype
-too, and a geometry that has no result must be refused, by any exception. ``drop-in``: also every refusal, by its type
-and the first line of its message, every form of an argument, and the strides.
-"""
-
 
 REFUSALS = ("named", "probed", "none")
 """Which exceptions of a target are refusals: ``Unsupported`` alone; all that ``miniconv.parity.targets.refusals`` takes
