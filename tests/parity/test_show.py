@@ -178,7 +178,7 @@ def test_a_call_whose_gradient_raises():
         return torch.nn.functional.conv2d(input, weight, bias, **options).detach()
 
     text = show(CASE, cut)
-    assert "RAISED in gradients" in text
+    assert "GRADIENT_MISSING in input_grad" in text
     assert "[gradient_cut_off]" in text
     assert "an element: output[" in text
 
