@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -235,6 +236,21 @@ def test_every_report_at_once(target, capfd):
     assert [suite.get("failures") for suite in suites] == [str(len(wrong))]
     assert f"is wrong\n\nregressions (conv2d), part 1/2, level {told['level']}" in Path("summary.md").read_text()
     assert f"{len(wrong)} wrong" in said
+
+
+def test_a_failure_is_made_small_and_its_fault_named(target, capfd):
+    status, _, said = run(capfd, target("weight = weight.flip(-1, -2)"), *few())
+    assert status == 1
+    assert "smallest: conv2d c1 o1" in said or "smallest: conv2d n1 c1 o1" in said
+    assert "likely fault: the kernel is flipped" in said
+    assert re.search(r"miniconv parity show 'conv2d .*' --target \S+ --level values", said)
+
+
+def test_a_target_that_dies_while_a_failure_is_made_small(target, capfd):
+    dies = "if input.shape[1] == 1: os._exit(3)\nweight = weight.flip(-1, -2)"
+    status, _, said = run(capfd, target(dies), *few())
+    assert status == 1
+    assert "smallest: " in said
 
 
 def test_the_baseline(target, capfd):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from miniconv.parity.cases import Case
     from miniconv.parity.targets import Target
 
-__all__ = ["About", "Question", "answer", "found", "serve"]
+__all__ = ["About", "Question", "Smallest", "answer", "found", "serve", "smallest"]
 
 
 class Question(NamedTuple):
@@ -48,6 +48,18 @@ class About(NamedTuple):
     ops: tuple[str, ...]
     level: str
     note: str
+
+
+class Smallest(NamedTuple):
+    """A failure made small.
+
+    Attributes:
+        verdict: on the smallest case found that fails in the same way.
+        fault: what is likely wrong, in words; or empty.
+    """
+
+    verdict: Verdict
+    fault: str
 
 
 def found(question: Question) -> tuple[dict[str, Target], About]:
@@ -80,8 +92,21 @@ def answer(case: Case, targets: Mapping[str, Target]) -> Verdict:
         return Verdict("DTYPE", case, "output", detail, target=target.name, level=target.level)
 
 
+def smallest(verdict: Verdict, targets: Mapping[str, Target]) -> Smallest:
+    """A failure made small, and its likely fault."""
+    from miniconv.parity.diagnose import diagnose
+    from miniconv.parity.shrink import shrink
+    from miniconv.parity.targets import TORCH
+
+    if verdict.name == "CRASHED":
+        return Smallest(verdict, "")
+    target = TORCH if verdict.name == "TORCH_UNEXPLAINED" else targets[verdict.case.op]
+    likely = diagnose(verdict, target)
+    return Smallest(shrink(verdict, target), f"{likely.sentence} [{likely.name}]" if likely.name else "")
+
+
 def serve(connection: Connection, log: str, question: Question) -> None:
-    """Says ``ready`` or ``refused``, and then a verdict for each case.
+    """Says ``ready`` or ``refused``, and then a verdict for each case, and the smallest case for each verdict.
 
     Args:
         connection: to the parent.
@@ -103,15 +128,18 @@ def serve(connection: Connection, log: str, question: Question) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(1, 0)  # what was printed during other cases explains nothing
         try:
-            case = connection.recv()
+            asked = connection.recv()
         except EOFError:
             os._exit(0)
+        said: Verdict | Smallest
         try:
-            verdict = answer(case, targets)
+            said = smallest(asked, targets) if isinstance(asked, Verdict) else answer(asked, targets)
         except KeyboardInterrupt:  # the target's own: no terminal reaches this process
-            verdict = Verdict("RAISED", case, detail="KeyboardInterrupt: ", target=question.text)
+            said = Smallest(asked, "")
+            if not isinstance(asked, Verdict):
+                said = Verdict("RAISED", asked, detail="KeyboardInterrupt: ", target=question.text)
         _only(me)
-        connection.send(("verdict", verdict))
+        connection.send(("said", said))
 
 
 def _settle(log: str) -> None:

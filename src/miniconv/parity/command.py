@@ -28,6 +28,8 @@ from miniconv.parity.verdict import Verdict
 __all__ = ["main"]
 
 RIGHT, WRONG, INTERRUPTED = 0, 1, 130
+EXPLAINED = 3  # kinds of failure
+PLAIN = ("float32", "float64", "int32", "int64")  # dtypes in which faults are easiest to tell apart
 
 
 class _UsageError(Exception):
@@ -111,6 +113,7 @@ def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
         run = _Run(cases, keep, None if baseline is None else Baseline(baseline))
         try:
             _collect(run, judges.judge(cases), arguments.stop_after, console)
+            _explain(run.failures, judges, arguments, console)
         except KeyboardInterrupt:
             run.interrupted = True
     return _tell(run, arguments, command, console)
@@ -186,6 +189,19 @@ def _collect(run: _Run, answers: Iterator[tuple[int, Verdict]], stop_after: int 
                 return
     finally:
         run.report.seconds = time.perf_counter() - start
+
+
+def _explain(failures: list[Verdict], judges: Pool | Here, arguments: argparse.Namespace, console: Console) -> None:
+    """The smallest case, and the likely fault, of the plainest failure of each kind."""
+    kinds: dict[tuple[str, str, str], Verdict] = {}
+    for failure in sorted(failures, key=lambda failure: (not failure.case.is_exact, failure.case.dtype not in PLAIN)):
+        kinds.setdefault((failure.case.op, failure.name, failure.part), failure)
+    for verdict, fault in judges.smallest(list(kinds.values())[:EXPLAINED]):
+        console.say(f"smallest: {verdict.case}: {verdict.name} in {verdict.part}", right=False)
+        if fault:
+            console.say(f"  likely fault: {fault}")
+        words = ["miniconv", "parity", "show", str(verdict.case), "--target", verdict.target or arguments.target]
+        console.say(f"  {shlex.join([*words, '--level', arguments.level])}")
 
 
 def _tell(run: _Run, arguments: argparse.Namespace, command: str, console: Console) -> int:

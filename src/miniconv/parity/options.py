@@ -34,6 +34,7 @@ VERBS: Mapping[str, Verb] = {
         {
             "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
             "--target": {"default": "", "metavar": "TARGET", "help": "what is judged (default: miniconv)"},
+            "--level": {"choices": ("values", "shapes", "drop-in"), "help": "what it is held to, as in a run"},
         },
     ),
     "divergences": Verb(

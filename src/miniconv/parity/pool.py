@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from miniconv.parity.cases import Case
-from miniconv.parity.child import About, Question, answer, found, serve
+from miniconv.parity.child import About, Question, Smallest, answer, found, serve, smallest
 from miniconv.parity.verdict import Verdict
 
 __all__ = ["Here", "Pool", "TargetRefusedError"]
@@ -41,7 +41,9 @@ PRELOADED = (
 IMPORT_TIMES = 10
 """An import may take so many times as long as a case."""
 
-Answers = Iterator[tuple[int, Verdict]]
+Asked = Case | Verdict
+Answers = Iterator[tuple[int, Any]]
+"""What is said of a case (a ``Verdict``) or of a failure (``Smallest``), and its number."""
 
 
 class TargetRefusedError(Exception):
@@ -59,10 +61,10 @@ class _Child:
         self.process.start()
         theirs.close()
         self.about: About | None = None
-        self.at: deque[tuple[int, Case]] = deque()
+        self.at: deque[tuple[int, Asked]] = deque()
         self.deadline = time.monotonic() + IMPORT_TIMES * timeout
 
-    def feed(self, todo: deque[tuple[int, Case]]) -> None:
+    def feed(self, todo: deque[tuple[int, Asked]]) -> None:
         """Hands it cases, as many as it should have."""
         while self.about is not None and todo and len(self.at) < AHEAD:
             if not self.at:
@@ -179,19 +181,25 @@ class Pool:
             for _ in self._turn(deque()):
                 pass
 
-    def judge(self, cases: Sequence[Case]) -> Answers:
+    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """The verdicts, in the order in which they come: the case's place in ``cases``, and what is said of it.
 
         Raises:
             TargetRefusedError: the target cannot be imported or called.
         """
-        todo = deque(enumerate(cases))
+        return self._ask(deque(enumerate(cases)))
+
+    def smallest(self, failures: Sequence[Verdict]) -> list[Smallest]:
+        """Each failure made small; one that ends the process on the way as it was."""
+        return [said for _, said in self._ask(deque(enumerate(failures))) if isinstance(said, Smallest)]
+
+    def _ask(self, todo: deque[tuple[int, Asked]]) -> Answers:
         while todo or any(child.at for child in self._children):
             for child in self._children:
                 child.feed(todo)
             yield from self._turn(todo)
 
-    def _turn(self, todo: deque[tuple[int, Case]]) -> Answers:
+    def _turn(self, todo: deque[tuple[int, Asked]]) -> Answers:
         """Waits until a child has something to say or is late, and hears all of them."""
         waiting = [child for child in self._children if child.waits]
         wakes = [thing for child in waiting for thing in (child.connection, child.process.sentinel)]
@@ -203,7 +211,7 @@ class Pool:
                 yield from child.answers()  # what it said before it died
                 yield from self._bury(child, how, todo)
 
-    def _bury(self, child: _Child, how: str, todo: deque[tuple[int, Case]]) -> Answers:
+    def _bury(self, child: _Child, how: str, todo: deque[tuple[int, Asked]]) -> Answers:
         """The verdict on a dead child's case; another child in its place."""
         about, at = child.about, child.at
         self._children.remove(child)
@@ -214,8 +222,13 @@ class Pool:
         todo.extendleft(reversed(at))
         if todo:
             self._start()
-        if first is not None:
-            yield first[0], Verdict("CRASHED", first[1], detail=how, target=self._question.text, level=about.level)
+        if first is None:
+            return
+        number, asked = first
+        if isinstance(asked, Verdict):
+            yield number, Smallest(asked, "")
+        else:
+            yield number, Verdict("CRASHED", asked, detail=how, target=self._question.text, level=about.level)
 
 
 class Here:
@@ -244,9 +257,15 @@ class Here:
         """What was found out about the target."""
         return self._about
 
-    def judge(self, cases: Sequence[Case]) -> Answers:
+    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """The verdicts, one after another."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for number, case in enumerate(cases):
                 yield number, answer(case, self._targets)
+
+    def smallest(self, failures: Sequence[Verdict]) -> list[Smallest]:
+        """Each failure made small."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [smallest(failure, self._targets) for failure in failures]

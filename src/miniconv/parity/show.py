@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     """The command ``miniconv parity show``: prints the explanation.
 
     Args:
-        arguments: ``case``, a text or its words; ``target``, a text.
+        arguments: ``case``, a text or its words; ``target``, a text; ``level``, or none.
 
     Returns:
         0 if the case passes, 1 if it does not, 2 if there is no such case or target.
@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
     text = arguments.case if isinstance(arguments.case, str) else " ".join(arguments.case)
     try:
         case = Case.parse(text)
-        shown = _Shown(case, _found(arguments.target or "", case.op))
+        shown = _Shown(case, _found(arguments.target or "", case.op, getattr(arguments, "level", None)))
     except (ValueError, ImportError, AttributeError) as error:
         print(f"miniconv parity show: {error}", file=sys.stderr)
         return 2
@@ -74,13 +74,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 0 if shown.verdict.passed else 1
 
 
-def _found(target: str | Target | Callable[..., Any], op: str) -> Target:
+def _found(target: str | Target | Callable[..., Any], op: str, level: str | None = None) -> Target:
     """What ``show`` is told to judge."""
     if isinstance(target, Target):
         return target
     if not isinstance(target, str):
         return Target(target, name=f"{target.__module__}:{getattr(target, '__qualname__', '')}")
-    return find(target or "miniconv", op=op)
+    return find(target or "miniconv", op=op, level=level)
 
 
 def problem_of(case: Case) -> ConvProblem | None:
