@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ FLAGS = [
     "--disable-dev-shm-usage", "--remote-debugging-pipe",
 ]  # fmt: skip
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowUp": 38, "ArrowDown": 40, "ArrowRight": 39}
+# The protocol takes descriptors 3 (to the browser) and 4 (from it), whichever numbers the pipes have here.
+_START = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(word), fcntl.F_DUPFD, 5) for word in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -28,10 +37,8 @@ class Browser:
 
     def __init__(self, profile: Path) -> None:
         (read, self._out), (self._in, write) = os.pipe(), os.pipe()
-        # The protocol takes descriptors 3 (to the browser) and 4 (from it).
-        words = [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        start = ["sh", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", *words]
-        silent = subprocess.DEVNULL
+        words = [str(PROGRAM), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        start, silent = [sys.executable, "-c", _START, str(read), str(write), *words], subprocess.DEVNULL
         self._process = subprocess.Popen(start, pass_fds=(read, write), stdout=silent, stderr=silent)
         os.close(read)
         os.close(write)

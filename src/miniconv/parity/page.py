@@ -1,6 +1,7 @@
 """A report as one HTML page that loads nothing: totals, a matrix that leads to the cases, effective bits, times.
 
-The page's style and script stand in ``page.css`` and ``page.js``, its skeleton in ``page.html``. The report is embedded
+The page's skeleton, style and script stand beside this file: ``page.html``, ``page.css``, ``page.js`` and
+``page_cases.js``. The report is embedded
 as JSON, column by column, each text once; whatever a target said reaches the page as text only, never as markup.
 """
 
@@ -49,7 +50,7 @@ def page(document: Document) -> str:
         HTML with its style, its script and the report inside. Its policy forbids the browser to load anything and to
         run any script but its own.
     """
-    script, style = _part("page.js"), _part("page.css")
+    script, style = _part("page.js") + _part("page_cases.js"), _part("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = {
         "title": escape(document["target"].encode(errors="backslashreplace").decode()),
