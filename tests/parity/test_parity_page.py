@@ -235,6 +235,22 @@ def test_from_the_matrix_to_the_cases(tab, large):
     assert said(tab, "chosen") == f"{MANY:,} cases"
 
 
+def test_every_verdict_fits(tab, tmp_path):
+    cases = [Case.parse(f"conv2d c4 o6 i7x9 k3x2 g2 s{n}x1") for n in range(1, len(VERDICTS) + 1)]
+    long = "a_word_without_an_end_" * 20
+    verdicts = [Verdict(name, case, detail=long, target="mypkg:conv2d") for name, case in zip(VERDICTS, cases)]
+    write(told(verdicts, target=long, command=long), tmp_path / "wide.html")
+    tab.open((tmp_path / "wide.html").as_uri())
+    tab.run("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    for width in (320, 390, 820, 1200):
+        tab.screen(width)
+        assert tab.run("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert said(tab, "list").count(long) == len(VERDICTS)
+    labels = tab.run("[...document.querySelectorAll('#verdict option')].map(option => option.value)")
+    assert labels == ["", "wrong", *VERDICTS]
+    assert tab.errors == []
+
+
 def test_filters_in_the_address(small):
     tab = small("#words=G2+bfloat&verdict=wrong&unheard=3&kernel=9x9")
     assert shown(tab) == ["conv2d c4 o6 i7x9 k3x2 g2 bfloat16"]
