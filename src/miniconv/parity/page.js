@@ -117,7 +117,8 @@ function matrix() {
   table.append(make("thead", {role: "rowgroup"}, head));
   for (const [axis, column] of Object.entries(report.axes)) {
     const body = make("tbody", {role: "rowgroup"}, make("tr", {role: "row"},
-      make("th", {class: "axis", role: "rowheader", scope: "rowgroup", colspan: counts.length + 1}, axis)));
+      make("th", {class: "axis", role: "rowheader", scope: "rowgroup", colspan: counts.length + 1},
+        make("span", {}, axis))));
     const sums = new Map(values(column).map(value => [value, new Map()]));
     axes[axis].forEach((value, at) => sums.get(value)?.set(names[at], (sums.get(value).get(names[at]) ?? 0) + 1));
     for (const [value, sum] of sums) body.append(line(axis, value, sum));
