@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from miniconv.parity import document, junit, markdown, suites
+from miniconv.parity import document, junit, markdown, page, suites
 from miniconv.parity.baseline import Baseline
 from miniconv.parity.cases import Case
 from miniconv.parity.child import Question
@@ -212,7 +212,7 @@ def _tell(run: _Run, arguments: argparse.Namespace, command: str, console: Conso
     if arguments.junit is not None:
         junit.write(told, arguments.junit)
     if arguments.html is not None:
-        importlib.import_module("miniconv.parity.page").write(told, arguments.html)
+        page.write(told, arguments.html)
     if arguments.summary is not None:
         markdown.append(arguments.summary, told, run.report, run.baseline)
     wrong = bool(run.failures)

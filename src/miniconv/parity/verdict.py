@@ -15,7 +15,7 @@ from miniconv.parity.cases import INTEGER_DTYPES, Case
 from miniconv.parity.data import Values
 from miniconv.parity.oracle import Exact
 
-__all__ = ["PASSING", "VERDICTS", "Verdict", "judge_values", "round_to"]
+__all__ = ["PASSING", "VERDICTS", "Verdict", "judge_values", "reproduction", "round_to"]
 
 Array = npt.NDArray[Any]
 
@@ -85,10 +85,19 @@ class Verdict:
             )
         if self.divergence:
             lines.append(f"  known: {self.divergence}")
-        where = f', target="{self.target}"' if self.target else ""
-        where += f', level="{self.level}"' if self.level != "drop-in" else ""
-        lines.append(f"  python -c 'from miniconv.parity import reproduce; reproduce(\"{self.case}\"{where})'")
+        lines.append(f"  {reproduction(str(self.case), self.target, self.level)}")
         return "\n".join(lines)
+
+
+def reproduction(case: str, target: str = "", level: str = "drop-in") -> str:
+    """The line for a shell that judges a case again.
+
+    >>> print(reproduction("conv1d c4 o6 i7 k3", "mypkg:conv"))
+    python -c 'from miniconv.parity import reproduce; reproduce("conv1d c4 o6 i7 k3", target="mypkg:conv")'
+    """
+    where = f', target="{target}"' if target else ""
+    where += f', level="{level}"' if level != "drop-in" else ""
+    return f"python -c 'from miniconv.parity import reproduce; reproduce(\"{case}\"{where})'"
 
 
 def judge_values(
