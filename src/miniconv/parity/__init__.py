@@ -9,7 +9,8 @@
 equal, within the bound of rounding, known to differ, and wrong. Reading the files: ``cases`` and ``case_text`` (one
 call as one line of text), ``axes`` (each operator's geometry), ``data`` (its numbers), ``operands`` (their place in
 memory), ``grids`` (which cases), ``oracle`` and ``tables`` (the exact result), ``bounds`` (how far a right result may
-be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged), ``runner``.
+be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged), ``runner``;
+around them ``plugin`` and ``testing`` (pytest), ``known`` (what a target is known to get wrong).
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from miniconv.parity.cases import Case  # before the decorator takes the module's name here
+from miniconv.parity.testing import cases, check
+
 if TYPE_CHECKING:
-    from miniconv.parity.cases import Case
     from miniconv.parity.divergences import catalogue
     from miniconv.parity.grids import counts, full_grid, short_grid
     from miniconv.parity.report import Report
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from miniconv.parity.verdict import Verdict
 
 __all__ = [
-    "TORCH", "Case", "Report", "Target", "Unsupported", "Verdict", "catalogue", "counts", "full_grid", "reproduce",
-    "run", "short_grid",
+    "TORCH", "Case", "Report", "Target", "Unsupported", "Verdict", "cases", "catalogue", "check", "counts", "full_grid",
+    "reproduce", "run", "short_grid",
 ]  # fmt: skip
 
 _HOMES = {
-    "Case": "cases", "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
+    "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
     "Report": "report", "TORCH": "targets", "Target": "targets", "Unsupported": "targets", "reproduce": "runner",
     "run": "runner", "Verdict": "verdict",
 }  # fmt: skip

@@ -90,6 +90,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "--html": {"type": Path, "metavar": "FILE", "help": "write the report as one HTML page"},
     "--summary": {"type": Path, "metavar": "FILE", "help": "append a short report in Markdown: $GITHUB_STEP_SUMMARY"},
     "--baseline": {"type": Path, "metavar": "FILE", "help": "an earlier --json: fail only for what has become worse"},
+    "--known": {"type": Path, "metavar": "FILE", "help": "known divergences in TOML: fail only for what is not known"},
 }
 
 
