@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from miniconv.parity.case_text import DTYPES, OPS
 
-__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "Verb", "cores", "parser", "verb_parser"]
+__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "WHICH", "Verb", "cores", "parser", "verb_parser"]
 
 
 class Verb(NamedTuple):
@@ -27,6 +27,28 @@ class Verb(NamedTuple):
     arguments: Mapping[str, dict[str, Any]]
 
 
+SUITES = ("smoke", "ci", "full", "models", "regressions")
+LEVELS = ("values", "shapes", "drop-in")
+
+WHICH: Mapping[str, dict[str, Any]] = {
+    "--suite": {"choices": SUITES, "default": "smoke", "help": "which cases (default: smoke, a few hundred)"},
+    "-k": {
+        "dest": "words",
+        "default": "",
+        "metavar": "EXPRESSION",
+        "help": "only cases with these words: 'k3x2 and not (bias or float*)', 'groups=depthwise'",
+    },
+    "--dtype": {
+        "action": "append",
+        "default": [],
+        "choices": DTYPES,
+        "metavar": "DTYPE",
+        "help": "only this dtype; may be repeated",
+    },
+    "--seed": {"type": int, "default": 0, "help": "of the sample and of the numbers (default: 0)"},
+}
+"""Which of an operator's cases are meant."""
+
 VERBS: Mapping[str, Verb] = {
     "show": Verb(
         "explain one case: the problem, the results, the worst element, the likely fault",
@@ -34,6 +56,20 @@ VERBS: Mapping[str, Verb] = {
         {
             "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
             "--target": {"default": "", "metavar": "TARGET", "help": "what is judged (default: miniconv)"},
+        },
+    ),
+    "export": Verb(
+        "write cases with their exact results as .npz and JSON, for whoever has neither torch nor miniconv",
+        "miniconv.parity.export:main",
+        {
+            "folder": {"type": Path, "metavar": "DIR", "help": "a folder that does not exist yet, or is empty"},
+            "--op": {"action": "append", "choices": OPS, "metavar": "OP", "help": "may be repeated (default: conv2d)"},
+            **WHICH,
+            "--level": {
+                "choices": LEVELS,
+                "default": "shapes",
+                "help": "results; refusals of geometries too (default: shapes); refusals of odd arguments too",
+            },
         },
     ),
     "divergences": Verb(
@@ -44,8 +80,6 @@ VERBS: Mapping[str, Verb] = {
 }
 """What else ``miniconv parity`` does, by its first word."""
 
-SUITES = ("smoke", "ci", "full", "models", "regressions")
-LEVELS = ("values", "shapes", "drop-in")
 
 TARGET_OPTIONS: Mapping[str, dict[str, Any]] = {
     "--level": {
@@ -66,21 +100,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "OP",
         "help": "conv1d to conv_transpose3d; may be repeated (default: all that TARGET has)",
     },
-    "--suite": {"choices": SUITES, "default": "smoke", "help": "which cases (default: smoke, a few hundred)"},
-    "-k": {
-        "dest": "words",
-        "default": "",
-        "metavar": "EXPRESSION",
-        "help": "only cases with these words: 'k3x2 and not (bias or float*)', 'groups=depthwise'",
-    },
-    "--dtype": {
-        "action": "append",
-        "default": [],
-        "choices": DTYPES,
-        "metavar": "DTYPE",
-        "help": "only this dtype; may be repeated",
-    },
-    "--seed": {"type": int, "default": 0, "help": "of the sample and of the numbers (default: 0)"},
+    **WHICH,
     "--jobs": {"type": int, "metavar": "N", "help": "child processes (default: the cores; 0: judge in this process)"},
     "--shard": {"default": "", "metavar": "I/N", "help": "only part I of N"},
     "--stop-after": {"type": int, "metavar": "N", "help": "stop after N failures"},
