@@ -15,6 +15,7 @@ support stays that.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,11 +25,6 @@ from typing import Any, NamedTuple
 from miniconv.parity.cases import Case
 from miniconv.parity.filters import Filter
 from miniconv.parity.verdict import PASSING, VERDICTS, Verdict
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["Entry", "Known"]
 
@@ -68,7 +64,7 @@ class Known:
             ValueError: it is no such file; the message names the entry.
         """
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = _loads(path.read_text(encoding="utf-8"))
         except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both
             raise ValueError(f"{path}: {error}") from error
         rows = content.get("known")
@@ -96,6 +92,16 @@ class Known:
                 verdict, name="UNEXPECTED_PASS", detail=f"known as {entry.verdict}, but it is right: {known}"
             )
         return verdict
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """TOML as data; Python 3.10 reads it with a package of its own."""
+    try:
+        module = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ModuleNotFoundError as error:
+        raise ValueError("Python 3.10 needs tomli to read TOML: pip install 'miniconv[parity]'") from error
+    content: dict[str, Any] = module.loads(text)
+    return content
 
 
 def _entry(row: Any, number: int) -> Entry:
