@@ -147,7 +147,7 @@ def test_check_takes_what_is_meant_by_cases():
     assert check("torch", "regressions", op="conv1d").wrong == 0
     with pytest.raises(ValueError, match="no case"):
         check(right, [])
-    with pytest.raises(ValueError, match="cannot be called"):
+    with pytest.raises(ValueError, match=r"cannot be called|two arguments"):
         check(lambda: 0, text)
     assert not any("_given_to_check" in name for name in sys.modules)
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 if TYPE_CHECKING:
+    import miniconv.parity.report
     from miniconv.parity.cases import Case
-    from miniconv.parity.report import Report
     from miniconv.parity.targets import Target
 
 __all__ = ["cases", "check"]
@@ -73,7 +73,7 @@ def check(
     level: str = "values",
     known: str | Path | None = None,
     **options: Any,
-) -> Report:
+) -> miniconv.parity.report.Report:
     """Judges a function and raises where it is wrong.
 
     Args:
