@@ -109,6 +109,13 @@ def test_what_cannot_be_done(folder, words, says):
     assert "Traceback" not in text
 
 
+def test_torch_is_missing(folder):
+    (folder / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
+    status, text = run_pytest(folder, *PLAIN)
+    assert status == 4, text
+    assert "ERROR: --parity: No module named 'torch'" in text
+
+
 def test_in_a_test_file(folder):
     (folder / "test_mine.py").write_text(
         "import miniconv.parity, mine\n"

@@ -58,10 +58,6 @@ class _Suite(pytest.Collector):
 
     def collect(self) -> list[pytest.Item]:
         """One item a case; the target is found here."""
-        from miniconv.parity.child import Question, found
-        from miniconv.parity.known import Known
-        from miniconv.parity.suites import choose
-
         asked = self.config.option
         here = str(self.config.invocation_params.dir)
         if not {"", here} & set(sys.path):
@@ -69,9 +65,13 @@ class _Suite(pytest.Collector):
         options = {flag[2:]: getattr(asked, f"parity_{flag[2:]}") for flag in TARGET_OPTIONS}
         options = {name: value for name, value in options.items() if value is not None}
         try:
+            from miniconv.parity.child import Question, found
+            from miniconv.parity.known import Known
+            from miniconv.parity.suites import choose
+
             known = Known.load(Path(here, asked.parity_known)) if asked.parity_known else Known(())
             targets, about = found(Question(self.name, asked.parity_op or (), options))
-        except (OSError, ValueError) as error:  # TargetError is a ValueError
+        except (ImportError, OSError, ValueError) as error:  # torch is missing; no such file; a TargetError
             raise pytest.UsageError(f"--parity: {error}") from error
         cases = choose(asked.parity_suite, about.ops, level=about.level)
         return [_Item.from_parent(self, name=str(case), case=case, targets=targets, known=known) for case in cases]
