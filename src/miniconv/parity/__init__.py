@@ -10,7 +10,8 @@ equal, within the bound of rounding, known to differ, and wrong. Reading the fil
 call as one line of text), ``axes`` (each operator's geometry), ``data`` (its numbers), ``operands`` (their place in
 memory), ``grids`` (which cases), ``oracle`` and ``tables`` (the exact result), ``bounds`` (how far a right result may
 be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged; ``find`` makes
-one of ``package.module:function``), ``results``, ``runner``.
+one of ``package.module:function``), ``results``, ``runner``;
+around them ``plugin`` and ``testing`` (pytest), ``known`` (what a target is known to get wrong).
 Of what is wrong: ``shrink`` (the smallest case), ``faults`` (hypotheses as data), ``diagnose``, ``show``.
 """
 
@@ -19,8 +20,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from miniconv.parity.cases import Case  # before the decorator takes the module's name here
+from miniconv.parity.testing import cases, check
+
 if TYPE_CHECKING:
-    from miniconv.parity.cases import Case
     from miniconv.parity.divergences import catalogue
     from miniconv.parity.grids import counts, full_grid, short_grid
     from miniconv.parity.report import Report
@@ -29,12 +32,12 @@ if TYPE_CHECKING:
     from miniconv.parity.verdict import Verdict
 
 __all__ = [
-    "TORCH", "Case", "Report", "Target", "TargetError", "Unsupported", "Verdict", "catalogue", "counts", "find",
-    "full_grid", "reproduce", "run", "short_grid",
+    "TORCH", "Case", "Report", "Target", "TargetError", "Unsupported", "Verdict", "cases", "catalogue", "check",
+    "counts", "find", "full_grid", "reproduce", "run", "short_grid",
 ]  # fmt: skip
 
 _HOMES = {
-    "Case": "cases", "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
+    "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
     "Report": "report", "TORCH": "targets", "Target": "targets", "TargetError": "targets", "Unsupported": "targets",
     "find": "targets", "reproduce": "runner", "run": "runner", "Verdict": "verdict",
 }  # fmt: skip

@@ -9,23 +9,27 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
 from miniconv.parity import document, junit, markdown, page, suites
 from miniconv.parity.baseline import Baseline
 from miniconv.parity.cases import Case
 from miniconv.parity.child import Question
 from miniconv.parity.console import Console
+from miniconv.parity.known import Known
 from miniconv.parity.options import TARGET_OPTIONS, VERBS, cores, parser, verb_parser
 from miniconv.parity.pool import Here, Pool, TargetRefusedError
 from miniconv.parity.report import Report
 from miniconv.parity.verdict import Verdict
 
 __all__ = ["main"]
+
+_Content = TypeVar("_Content")
 
 RIGHT, WRONG, INTERRUPTED = 0, 1, 130
 EXPLAINED = 3  # kinds of failure
@@ -43,6 +47,7 @@ class _Run:
     cases: Sequence[Case]
     keep: bool
     baseline: Baseline | None
+    known: Known
     report: Report = field(default_factory=Report)
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -50,6 +55,7 @@ class _Run:
 
     def add(self, number: int, verdict: Verdict) -> None:
         """Counts one case; all of it is kept only where a report lists every case."""
+        verdict = self.known.settle(verdict)
         self.report.add(verdict)
         if self.baseline is not None:
             self.baseline.add(verdict)
@@ -94,7 +100,7 @@ def main(words: Sequence[str]) -> int:
 
 def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
     """A run, from settled arguments to the exit status."""
-    baseline = _settle(arguments)
+    baseline, known = _settle(arguments)
     handed_on = {flag[2:]: getattr(arguments, flag[2:]) for flag in TARGET_OPTIONS}
     options = {name: value for name, value in handed_on.items() if value is not None}
     question = Question(arguments.target, arguments.op or (), options)
@@ -110,7 +116,7 @@ def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
             console.say(f"{arguments.target}: {about.note}")
         cases = _cases(arguments)
         keep = any([arguments.json, arguments.junit, arguments.html])
-        run = _Run(cases, keep, None if baseline is None else Baseline(baseline))
+        run = _Run(cases, keep, None if baseline is None else Baseline(baseline), known)
         try:
             _collect(run, judges.judge(cases), arguments.stop_after, console)
             _explain(run.failures, judges, arguments, console)
@@ -119,8 +125,8 @@ def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
     return _tell(run, arguments, command, console)
 
 
-def _settle(arguments: argparse.Namespace) -> document.Document | None:
-    """Finds what cannot be done before anything is run; reads the baseline."""
+def _settle(arguments: argparse.Namespace) -> tuple[document.Document | None, Known]:
+    """Finds what cannot be done before anything is run; reads the baseline and what is known."""
     arguments.jobs = cores() if arguments.jobs is None else arguments.jobs
     for option, least in (("jobs", 0), ("seed", 0), ("stop_after", 1), ("timeout", 0.01)):
         value = getattr(arguments, option)
@@ -134,10 +140,17 @@ def _settle(arguments: argparse.Namespace) -> document.Document | None:
         path: Path | None = getattr(arguments, option)
         if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
             raise _UsageError(f"--{option} {path}: there is no such folder to write into")
+    return _read("baseline", arguments.baseline, document.load), _read("known", arguments.known, Known.load) or Known(
+        ()
+    )
+
+
+def _read(option: str, path: Path | None, load: Callable[[Path], _Content]) -> _Content | None:
+    """What the file of an option holds, where one is named."""
     try:
-        return None if arguments.baseline is None else document.load(arguments.baseline)
+        return None if path is None else load(path)
     except (OSError, ValueError) as error:
-        raise _UsageError(f"--baseline: {error}") from error
+        raise _UsageError(f"--{option}: {error}") from error
 
 
 def _cases(arguments: argparse.Namespace) -> list[Case]:

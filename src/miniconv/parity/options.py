@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from miniconv.parity.case_text import DTYPES, OPS
 
-__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "Verb", "cores", "parser", "verb_parser"]
+__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "WHICH", "Verb", "cores", "parser", "verb_parser"]
 
 
 class Verb(NamedTuple):
@@ -27,6 +27,35 @@ class Verb(NamedTuple):
     arguments: Mapping[str, dict[str, Any]]
 
 
+SUITES = ("smoke", "ci", "full", "models", "regressions")
+LEVELS = ("values", "shapes", "drop-in")
+"""How much of torch a target must match.
+
+``values``: the numbers. Axes of size 1 may be missing or added, and the dtype may be another; a call that has no
+result, and one whose arguments are written in a form of torch's own, is not made. ``shapes``: the shape and the dtype
+too, and a geometry that has no result must be refused, by any exception. ``drop-in``: also every refusal, by its type
+and the first line of its message, every form of an argument, and the strides.
+"""
+
+WHICH: Mapping[str, dict[str, Any]] = {
+    "--suite": {"choices": SUITES, "default": "smoke", "help": "which cases (default: smoke, a few hundred)"},
+    "-k": {
+        "dest": "words",
+        "default": "",
+        "metavar": "EXPRESSION",
+        "help": "only cases with these words: 'k3x2 and not (bias or float*)', 'groups=depthwise'",
+    },
+    "--dtype": {
+        "action": "append",
+        "default": [],
+        "choices": DTYPES,
+        "metavar": "DTYPE",
+        "help": "only this dtype; may be repeated",
+    },
+    "--seed": {"type": int, "default": 0, "help": "of the sample and of the numbers (default: 0)"},
+}
+"""Which of an operator's cases are meant."""
+
 VERBS: Mapping[str, Verb] = {
     "show": Verb(
         "explain one case: the problem, the results, the worst element, the likely fault",
@@ -34,7 +63,21 @@ VERBS: Mapping[str, Verb] = {
         {
             "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
             "--target": {"default": "", "metavar": "TARGET", "help": "what is judged (default: miniconv)"},
-            "--level": {"choices": ("values", "shapes", "drop-in"), "help": "what it is held to, as in a run"},
+            "--level": {"choices": LEVELS, "help": "what it is held to, as in a run"},
+        },
+    ),
+    "export": Verb(
+        "write cases with their exact results as .npz and JSON, for whoever has neither torch nor miniconv",
+        "miniconv.parity.export:main",
+        {
+            "folder": {"type": Path, "metavar": "DIR", "help": "a folder that does not exist yet, or is empty"},
+            "--op": {"action": "append", "choices": OPS, "metavar": "OP", "help": "may be repeated (default: conv2d)"},
+            **WHICH,
+            "--level": {
+                "choices": LEVELS,
+                "default": "shapes",
+                "help": "results; refusals of geometries too (default: shapes); refusals of odd arguments too",
+            },
         },
     ),
     "divergences": Verb(
@@ -45,15 +88,6 @@ VERBS: Mapping[str, Verb] = {
 }
 """What else ``miniconv parity`` does, by its first word."""
 
-SUITES = ("smoke", "ci", "full", "models", "regressions")
-LEVELS = ("values", "shapes", "drop-in")
-"""How much of torch a target must match.
-
-``values``: the numbers. Axes of size 1 may be missing or added, and the dtype may be another; a call that has no
-result, and one whose arguments are written in a form of torch's own, is not made. ``shapes``: the shape and the dtype
-too, and a geometry that has no result must be refused, by any exception. ``drop-in``: also every refusal, by its type
-and the first line of its message, every form of an argument, and the strides.
-"""
 
 TARGET_OPTIONS: Mapping[str, dict[str, Any]] = {
     "--level": {
@@ -74,21 +108,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
         "metavar": "OP",
         "help": "conv1d to conv_transpose3d; may be repeated (default: all that TARGET has)",
     },
-    "--suite": {"choices": SUITES, "default": "smoke", "help": "which cases (default: smoke, a few hundred)"},
-    "-k": {
-        "dest": "words",
-        "default": "",
-        "metavar": "EXPRESSION",
-        "help": "only cases with these words: 'k3x2 and not (bias or float*)', 'groups=depthwise'",
-    },
-    "--dtype": {
-        "action": "append",
-        "default": [],
-        "choices": DTYPES,
-        "metavar": "DTYPE",
-        "help": "only this dtype; may be repeated",
-    },
-    "--seed": {"type": int, "default": 0, "help": "of the sample and of the numbers (default: 0)"},
+    **WHICH,
     "--jobs": {"type": int, "metavar": "N", "help": "child processes (default: the cores; 0: judge in this process)"},
     "--shard": {"default": "", "metavar": "I/N", "help": "only part I of N"},
     "--stop-after": {"type": int, "metavar": "N", "help": "stop after N failures"},
@@ -98,6 +118,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "--html": {"type": Path, "metavar": "FILE", "help": "write the report as one HTML page"},
     "--summary": {"type": Path, "metavar": "FILE", "help": "append a short report in Markdown: $GITHUB_STEP_SUMMARY"},
     "--baseline": {"type": Path, "metavar": "FILE", "help": "an earlier --json: fail only for what has become worse"},
+    "--known": {"type": Path, "metavar": "FILE", "help": "known divergences in TOML: fail only for what is not known"},
 }
 
 

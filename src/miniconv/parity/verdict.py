@@ -15,7 +15,9 @@ from miniconv.parity.cases import INTEGER_DTYPES, Case
 from miniconv.parity.data import Values
 from miniconv.parity.oracle import Exact
 
-__all__ = ["PASSING", "VERDICTS", "Verdict", "judge_values", "reproduction", "round_to"]
+__all__ = [
+    "PASSING", "VERDICTS", "Verdict", "judge_values", "must_be_equal", "nearest", "reproduction", "round_to",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +25,7 @@ PASSING = ("EQUAL", "WITHIN_BOUND", "SAME_ERROR", "EXPLAINED", "UNSUPPORTED")
 VERDICTS = (
     *PASSING,
     "WRONG_VALUE", "SHAPE", "DTYPE", "LAYOUT", "RAISED", "NOT_RAISED", "ERROR_TYPE", "ERROR_TEXT", "INPUT_MODIFIED",
-    "GRADIENT_MISSING", "MISTRUSTED", "TORCH_UNEXPLAINED", "CRASHED",
+    "GRADIENT_MISSING", "MISTRUSTED", "TORCH_UNEXPLAINED", "CRASHED", "UNEXPECTED_PASS",
 )  # fmt: skip
 """Every name that a verdict can have; those in ``PASSING`` are right."""
 
@@ -120,7 +122,7 @@ def judge_values(
     shape = got.shape
     got = np.stack([got.real, got.imag]) if len(exact.high) == 2 else got[None]
     with np.errstate(all="ignore"):
-        best = exact.high if case.dtype in INTEGER_DTYPES else round_to(case.dtype, exact.high)
+        best = nearest(case, exact)
         equal = (got == best) | ((got != got) & (best != best))
         if equal.all():
             return _mistrust(Verdict("EQUAL", case, part, shape=shape), best)
@@ -129,8 +131,8 @@ def judge_values(
         else:
             error = abs((got - exact.high) - (0 if exact.low is None else exact.low))
             scale = exact.magnitude()
-            exactly = kind == "direct" and case.is_exact and not _rounds_between(case, exact)
-            allowed = np.zeros(1) if exactly else allowed_error(kind, case, values, exact, fft_constant)
+            bounded = kind != "direct" or not must_be_equal(case, exact)
+            allowed = allowed_error(kind, case, values, exact, fft_constant) if bounded else np.zeros(1)
         right = equal | (np.isfinite(best) & (error <= allowed))
         ratio = np.where(equal | (error == 0), 0.0, error / scale)
         ratio = np.where(np.isnan(ratio), np.inf, ratio)
@@ -148,9 +150,15 @@ def judge_values(
     return replace(verdict, name="WRONG_VALUE", index=index, got=value, want=want, wrong=wrong)
 
 
-def _rounds_between(case: Case, exact: Exact) -> bool:
-    """Whether a right result is rounded to the narrow dtype before it is complete."""
-    return exact.folded > 1 and DTYPES[case.dtype].compute != case.dtype
+def nearest(case: Case, exact: Exact) -> Array:
+    """The exact result rounded once to the case's dtype, as float64; of an integer dtype the result itself."""
+    return exact.high if case.dtype in INTEGER_DTYPES else round_to(case.dtype, exact.high)
+
+
+def must_be_equal(case: Case, exact: Exact) -> bool:
+    """Whether nothing but ``nearest`` is right: exact data, and no rounding to a narrow dtype on the way."""
+    rounds_between = exact.folded > 1 and DTYPES[case.dtype].compute != case.dtype
+    return case.dtype in INTEGER_DTYPES or (case.is_exact and not rounds_between)
 
 
 def _worst(ratio: Array, right: Array) -> tuple[int, ...]:
