@@ -168,13 +168,15 @@ def test_a_probe_that_proves_nothing_says_so(written):
 
 
 def test_jax_with_gradients(written):
-    pytest.importorskip("jax")
+    jax = pytest.importorskip("jax")
     target = find("examples.jax_conv:conv", op="conv1d")
     assert "takes JAX arrays, NCHW/OIHW (found by a call: the values are right); gradients are judged" in target.note
     for text in ("n2 c4 o6 i9 k3 s2 p1 g2 bias float32", "n1 c4 o6 i9 k3 complex64 random", "n1 c4 o6 i9 k3 bfloat16"):
         assert judge(Case.parse(f"conv1d {text}"), target).passed, text
-    refused = judge(Case.parse("conv1d n1 c4 o6 i9 k3 float64"), target)
-    assert refused.detail == "JAX holds float64 as float32, unless jax_enable_x64 is set"
+    wide = judge(Case.parse("conv1d n1 c4 o6 i9 k3 float64"), target)
+    assert wide.passed
+    if not jax.config.jax_enable_x64:
+        assert wide.detail == "JAX holds float64 as float32, unless jax_enable_x64 is set"
     wrong = find(
         written("from examples.jax_conv import conv as c\ndef conv(x, w, b=None): return c(x, w * 2 - w, b) * 2")
     )

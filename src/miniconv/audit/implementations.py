@@ -24,6 +24,7 @@ from miniconv.audit.calls import FLOATS, Call
 from miniconv.parity.cases import OPS
 from miniconv.parity.targets import Unsupported
 from miniconv.parity.targets import find as find_target
+from miniconv.parity.targets.named import without_onednn
 from miniconv.patch.kernels import torchs_own
 from miniconv.plan import ENGINE, plan
 from miniconv.problem import ConvProblem
@@ -176,7 +177,7 @@ def _by_name(namespace: Any, call: Call) -> Any:
 
 def _by_torch(onednn: bool, call: Call) -> Any:
     """torch's function, whatever is patched, with oneDNN where it would take it or without."""
-    with torchs_own(), nullcontext() if onednn else torch.backends.mkldnn.flags(enabled=False):
+    with torchs_own(), nullcontext() if onednn else without_onednn():
         return _by_name(torch.nn.functional, call)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -83,12 +83,23 @@ def _algorithm(name: str) -> Target:
     )  # fmt: skip
 
 
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """torch's own loops. ``torch.backends.mkldnn.flags`` sets TF32 too, at which torch warns; as an error, that would
+    leave oneDNN switched off.
+    """
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
+
+
 NAMES: Mapping[str, Callable[[], Target]] = {
     "miniconv": _miniconv,
     "torch": lambda: TORCH,
-    "torch:native": partial(
-        _of_torch, "torch:native", lambda x: x, partial(torch.backends.mkldnn.flags, enabled=False)
-    ),
+    "torch:native": partial(_of_torch, "torch:native", lambda x: x, without_onednn),
     "torch:channels_last": partial(_of_torch, "torch:channels_last", _channels_last, nullcontext),
     "engine": partial(_algorithm, "engine"),
     **{name: partial(_algorithm, name) for name in ALGORITHMS},
