@@ -85,8 +85,9 @@ def _algorithm(name: str) -> Target:
 
 @contextmanager
 def without_onednn() -> Iterator[None]:
-    """torch's own loops. ``torch.backends.mkldnn.flags`` sets TF32 too, at which torch warns; as an error, that would
-    leave oneDNN switched off.
+    """torch's own loops.
+
+    ``torch.backends.mkldnn.flags`` sets TF32 too, at which torch warns; as an error, that leaves oneDNN switched off.
     """
     before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
