@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from miniconv.arrays import dtype_name
 from miniconv.codegen import unavailable_reason
-from miniconv.plan import ConvPlan
+from miniconv.plan import ENGINE, ConvPlan
 from miniconv.remembering import Bounded, are_memorable
 from miniconv.settings import current as settings
 from miniconv.torch_ops._call import frame
@@ -82,10 +82,13 @@ class _Known(Call):
         """The gradient in ``slot``, not recorded; None if that is not the engine's."""
         if _is_transformed() or any(type(x) not in _PLAIN_TYPES or x.is_neg() for x in (tangent, other)):
             return None
+        now = settings()
+        if now.algorithm not in (None, ENGINE):
+            return None
         seen = _looker()(tangent, other)
         if not seen:
             return None
-        key = (slot, seen, settings(), get_num_threads())
+        key = (slot, seen, now, get_num_threads())
         run = self._gradients.get(key)
         if run is None:
             found = self._found(slot, tangent, other)
@@ -129,10 +132,13 @@ def plain(
     for option in options:
         if type(option) is not int and not are_memorable((option,)):
             return None
+    now = settings()
+    if now.algorithm not in (None, ENGINE):
+        return None
     seen = _looker()(*operands)
     if not seen:
         return None
-    key = (op, options, seen, settings(), get_num_threads())
+    key = (op, options, seen, now, get_num_threads())
     known = _known.get(key)
     if known is None:
         chosen = fresh(op, operands, options)
