@@ -44,6 +44,7 @@ __all__ = [
     "Tap",
     "Tile",
     "Triple",
+    "cells_of",
     "choose_box",
     "choose_sums",
     "choose_tile",
@@ -183,6 +184,11 @@ def whole_axis(count: int) -> Axis:
     return Axis((Segment(0, 0, count),), 1, 1, (Tap(0, 0, 0),))
 
 
+def cells_of(axes: Pass) -> int:
+    """How many kernel cells a pass multiplies by."""
+    return math.prod(len(axis.taps) for axis in axes)
+
+
 def _axis_passes(problem: ConvProblem, axis: int) -> list[Axis]:
     kernel, stride, dilation = problem.kernel_size[axis], problem.stride[axis], problem.dilation[axis]
     low, out = problem.padding[axis][0], problem.output_size[axis]
@@ -242,7 +248,7 @@ def choose_sums(axes: Pass, channels: int, outputs: int, budget_bytes: int, item
     ends. So ``axes`` are those of one image, and how the operands lie is not asked.
     """
     panelled = panels_pay(axes, outputs, itemsize)
-    taps = max(1, math.prod(len(axis.taps) for axis in axes))
+    taps = max(1, cells_of(axes))
     largest = max(1, budget_bytes // (_plane_cells(axes, _box_size(axes, 0)) * itemsize))
     if panelled:
         largest = min(largest, max(1, _panel_steps(axes, channels * taps, outputs, budget_bytes // itemsize) // taps))
@@ -272,7 +278,7 @@ def panels_pay(axes: Pass, outputs: int, itemsize: int) -> bool:
     numbers are fitted to 80 layers, each timed both ways.
     """
     depth, height, width = (axis.count for axis in axes)
-    taps = math.prod(len(axis.taps) for axis in axes)
+    taps = cells_of(axes)
     if taps == 1 and all(axis.in_step == 1 for axis in axes):  # then rows lie one behind another
         gain, pieces = (1.2 if depth * height * width * itemsize > PAGE_BYTES else 1.05), 2.0
     else:

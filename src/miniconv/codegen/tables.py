@@ -23,6 +23,7 @@ from miniconv.codegen.schedule import (
     Sums,
     Tile,
     Triple,
+    cells_of,
     choose_box,
     choose_sums,
     choose_tile,
@@ -167,21 +168,12 @@ class _Writer:
     def box(self, axes: Pass, sums: Sums) -> Box:
         """All positions where nothing is packed and the weights stay in the cache; else what the cache holds."""
         whole = (axes[0].count, axes[1].count, axes[2].count)
-        steps = sums.channels * math.prod(len(axis.taps) for axis in axes)
-        weights = self.outputs * self.channels * math.prod(len(axis.taps) for axis in axes) * self.itemsize
-        kept = sums.panelled and self.panels_kept(steps)
+        steps = sums.channels * cells_of(axes)
+        weights = self.outputs * self.channels * cells_of(axes) * self.itemsize
+        kept = sums.panelled and self.channels_outside(steps, self.budget // 2)
         if weights <= self.budget and not kept and not self.geometry(axes, whole, sums.panelled).packed:
             return Box(whole, sums)
         return choose_box(axes, sums, self.budget, self.itemsize, steps if kept else 0)
-
-    def panels_kept(self, steps: int) -> bool:
-        """Whether a box's panels are all made first, and blocks of outputs taken one after another for all of them.
-
-        That is so if the weights of a chunk do not stay in the cache beside a panel, or if steps are few and outputs
-        many: then one block's outputs are a few long stretches of memory.
-        """
-        few = steps <= self.outputs // 2 and self.layout.output[1] != self.itemsize
-        return few or self.outputs * steps * self.itemsize > self.budget // 2
 
     def items(self, axes: Pass, box: Box, parts: int) -> list[Sequence[int]]:
         """The items of one pass, cut into parts if there are too few for the threads: positions if there are many."""
@@ -228,11 +220,10 @@ class _Writer:
         tiles[:, TILE["kernel"]] = walks * KERNELS[1] * KERNELS[2] + tiles[:, TILE["vectors"]]
         self.kernels |= {(walks, rows, int(v)) for rows in blocks for v in tiles[[0, -1], TILE["vectors"]]}
         phases = list(product(*(axis.phases for axis in axes)))
-        all_steps = sums.channels * math.prod(len(axis.taps) for axis in axes)
-        kept = (
-            self.panels_kept(all_steps)
-            if sums.panelled
-            else self.channels_outside(all_steps, sums.channels * lanes.total)
+        all_steps = sums.channels * cells_of(axes)
+        inputs = sums.channels * lanes.total * self.itemsize
+        kept = self.channels_outside(
+            all_steps, self.budget // 2 if sums.panelled else max(inputs, self.target.l2_bytes // 2)
         )
         # scratch: the tile's sums, then the planes, then the panels; lanes of no output may read or write a tile's
         # width behind them
@@ -273,14 +264,15 @@ class _Writer:
         rows = np.arange(len(steps)) * vectors * self.target.vector_bytes
         return self.table(np.stack([rows, steps[:, 1]], axis=1))
 
-    def channels_outside(self, steps: int, inputs: int) -> bool:
-        """Whether the outer loop is over blocks of channels: what the inner loop passes over again must be the smaller.
+    def channels_outside(self, steps: int, cached_bytes: int) -> bool:
+        """Whether the outer loop is over blocks of channels; then a box's panels are all made first, and kept.
 
-        That is the weights of all channels for each tile, or the input of the box for each block of channels. Few
-        steps and many outputs are another reason: then one block's outputs are a few long stretches of memory.
+        What the inner loop passes over again must be the smaller: the weights of a chunk for each tile, if so many
+        bytes of them stay in the cache, or the input of the box for each block of channels. Few steps and many outputs
+        are another reason: then one block's outputs are a few long stretches of memory.
         """
         few = steps <= self.outputs // 2 and self.layout.output[1] != self.itemsize
-        return few or self.outputs * steps * self.itemsize > max(inputs * self.itemsize, self.target.l2_bytes // 2)
+        return few or self.outputs * steps * self.itemsize > cached_bytes
 
     def geometry(self, axes: Pass, shape: Triple, panelled: bool) -> Geometry:
         """The caller's own memory if nothing has to be copied, else scratch."""

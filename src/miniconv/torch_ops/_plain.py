@@ -57,11 +57,11 @@ def _is_transformed() -> bool:
     )
 
 
-@lru_cache(maxsize=1)
-def _looker() -> Callable[..., bytes]:
-    """What tells shape, strides and dtype of tensors as bytes; none of those that have no memory here."""
+@lru_cache(maxsize=16)
+def _looker(algorithm: str | None = None) -> Callable[..., bytes]:
+    """What tells shape, strides and dtype of tensors as bytes; none without memory here, or not the engine's."""
     capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
-    if capsule is None or unavailable_reason() is not None:
+    if algorithm not in (None, ENGINE) or capsule is None or unavailable_reason() is not None:
         return lambda *tensors: b""
     from miniconv.codegen.entry import looker
 
@@ -83,9 +83,7 @@ class _Known(Call):
         if _is_transformed() or any(type(x) not in _PLAIN_TYPES or x.is_neg() for x in (tangent, other)):
             return None
         now = settings()
-        if now.algorithm not in (None, ENGINE):
-            return None
-        seen = _looker()(tangent, other)
+        seen = _looker(now.algorithm)(tangent, other)
         if not seen:
             return None
         key = (slot, seen, now, get_num_threads())
@@ -133,9 +131,7 @@ def plain(
         if type(option) is not int and not are_memorable((option,)):
             return None
     now = settings()
-    if now.algorithm not in (None, ENGINE):
-        return None
-    seen = _looker()(*operands)
+    seen = _looker(now.algorithm)(*operands)
     if not seen:
         return None
     key = (op, options, seen, now, get_num_threads())
