@@ -1,0 +1,48 @@
+"""What drawings say, in both languages."""
+
+from __future__ import annotations
+
+__all__ = ["TEXTS", "TIMES"]
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+"""What stands between two factors."""
+
+TEXTS = {
+    "en": {
+        "bias": "bias",
+        "products": "products",
+        "sum": "sum",
+        "added to": "adds to",
+        "feeds": "{name} = {value} feeds {count} outputs",
+        "border": "dashed: the border, {mode}",
+        "zeros": "zeros",
+        "reflect": "reflected",
+        "replicate": "replicated",
+        "circular": "circular",
+        "cut": "dashed: what the padding cuts off",
+        "stands": "dot: the first tap of a window stands here",
+        "lands": "dot: the first tap of an input's kernel lands here",
+        "unreached": "crossed out: no window reaches it",
+        "title": "{of} of {problem}",
+        "slide": "the window slides over every output place of one channel",
+    },
+    "zh": {
+        "bias": "偏置",
+        "products": "乘积",
+        "sum": "和",
+        "added to": "加到",
+        "feeds": "{name} = {value} 参与 {count} 个输出",
+        "border": "虚线：边界，{mode}",
+        "zeros": "补零",
+        "reflect": "镜像",
+        "replicate": "复制边缘",
+        "circular": "循环",
+        "cut": "虚线：被 padding 裁掉的部分",
+        "stands": "圆点：窗口的第一个抽头在此",
+        "lands": "圆点：一个输入的卷积核的第一个抽头落在此",
+        "unreached": "打叉：没有窗口到达",
+        "title": "{problem} 的 {of}",
+        "slide": "窗口滑过一个通道的每个输出位置",
+    },
+}
+"""Every text by its language and its key."""
