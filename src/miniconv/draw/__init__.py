@@ -1,9 +1,9 @@
 """``draw``: a convolution as a picture, with its real numbers.
 
 The window on every channel of the input, the border, the kernel, the products, their sums and the output; or one input
-element and everything that it feeds. The numbers are those of ``miniconv.explain``. Reading the files: ``planes`` (the
-tables of numbers), ``figures`` (which of them a drawing has), ``layout`` (where they stand), ``scene`` (shapes as
-data), ``svg`` and ``raster`` (shapes written out), ``drawing`` (what is returned).
+element and everything that it feeds. The numbers are those of ``miniconv.explain`` and ``miniconv.reference``. Reading
+the files: ``numbers`` and ``planes`` (tables of numbers), ``figures`` (which of them a drawing has), ``layout`` (where
+they stand), ``scene`` (shapes as data), ``svg`` and ``raster`` (shapes written out), ``drawing`` (what is returned).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 from miniconv.draw.drawing import Drawing
 from miniconv.draw.figures import element, fed
 from miniconv.draw.layout import scenes_of
-from miniconv.draw.planes import Numbers
+from miniconv.draw.numbers import Numbers
 from miniconv.draw.scene import Scene
 from miniconv.draw.texts import TEXTS
+from miniconv.dtypes import DTYPES
 from miniconv.explain import explain
 from miniconv.explain.links import checked_index
 from miniconv.explain.sums import operands_of
@@ -33,6 +34,9 @@ Index = tuple[int, ...]
 CELLS = 3000
 """How many numbers a drawing shows at most."""
 
+PRODUCTS = 1_000_000
+"""How many products the output of a picture takes at most."""
+
 FRAMES = 400
 """How many places a window slides over at most."""
 
@@ -44,6 +48,7 @@ def draw(
     of: str = "output",
     feeds: Index | None = None,
     padding_mode: str = "zeros",
+    picture: bool = False,
     language: str | None = None,
     grad_output: Any = None,
     **options: Any,
@@ -64,6 +69,7 @@ def draw(
         feeds: index of an input element: draw instead what it feeds, its products with the kernels laid into the
             outputs. None for both ``at`` and ``feeds`` does so for a transposed convolution, whose definition it is.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        picture: draw the channels of input and output as grey levels, without numbers: for photographs and filters.
         language: ``"en"`` or ``"zh"``; None asks the environment.
         grad_output: for a gradient: see ``miniconv.explain``.
 
@@ -71,7 +77,8 @@ def draw(
         A ``Drawing``, which a notebook shows.
 
     Raises:
-        ValueError: more than 3000 numbers would be drawn; or as ``miniconv.explain``.
+        ValueError: more than 3000 numbers would be drawn, or a picture would take more than a million products, or is
+            one of complex numbers; or as ``miniconv.explain``.
         TypeError, RuntimeError, IndexError: as ``miniconv.explain``.
 
     Numerics:
@@ -87,9 +94,9 @@ def draw(
     4
     """
     problem, arrays = _stated(problem, operands, of, padding_mode, grad_output, options)
-    _check_size(problem)
+    _check_size(problem, picture)
     speech = chosen(language)
-    numbers = Numbers(problem, "output" if feeds is not None else of, arrays, padding_mode)
+    numbers = Numbers(problem, "output" if feeds is not None else of, arrays, padding_mode, picture)
     scatter = feeds is not None or (problem.transposed and at is None and of == "output")
     shape = problem.input_shape if scatter else part_shape(problem, of)
     index = checked_index(feeds or at or (0,) * len(shape), shape, "input" if scatter else of)
@@ -125,11 +132,17 @@ def _stated(
     return first.problem, operands_of(first.problem, given, grad_output)
 
 
-def _check_size(problem: ConvProblem) -> None:
-    """Refuses what nobody could read."""
+def _check_size(problem: ConvProblem, picture: bool) -> None:
+    """Refuses what nobody could read, or wait for."""
+    if picture:
+        if DTYPES[problem.dtype].kind == "complex":
+            raise ValueError(f"grey levels are real numbers, but {problem} is complex")
+        if problem.multiply_adds > PRODUCTS:
+            raise ValueError(f"a picture takes at most {PRODUCTS} products, but {problem} has {problem.multiply_adds}")
+        return
     cells = problem.in_channels * math.prod(problem.padded_size) + problem.out_channels * math.prod(problem.output_size)
     if cells > CELLS:
         raise ValueError(
             f"a drawing shows at most {CELLS} numbers of input and output, but {problem} has {cells}: "
-            "draw fewer channels or a smaller input"
+            "draw fewer channels or a smaller input, or grey levels by picture=True"
         )

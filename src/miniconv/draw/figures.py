@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from miniconv.draw.planes import Numbers, Plane, fit
+from miniconv.draw.numbers import Numbers
+from miniconv.draw.planes import Plane, fit, named
 from miniconv.draw.texts import TEXTS, TIMES
+from miniconv.dtypes import DTYPES
 from miniconv.explain import Term, Trace, feeds
 from miniconv.explain.text import formula, shown
 from miniconv.problem import ConvProblem
@@ -17,6 +19,9 @@ Index = tuple[int, ...]
 
 SUMMANDS = 8
 """How many numbers the sum under a drawing has at most."""
+
+TOTAL = 10
+"""How long each of them may be."""
 
 
 class Column(NamedTuple):
@@ -48,7 +53,12 @@ class Figure(NamedTuple):
     sources: tuple[Plane, ...]
     columns: tuple[Column, ...]
     results: tuple[Plane, ...]
-    lines: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+
+    @property
+    def planes(self) -> list[Plane]:
+        """Every plane."""
+        return [*self.sources, *(plane for column in self.columns for plane in column.planes), *self.results]
 
 
 def element(numbers: Numbers, at: Index, language: str) -> Figure:
@@ -57,16 +67,16 @@ def element(numbers: Numbers, at: Index, language: str) -> Figure:
     dims = problem.spatial_dims
     names = sorted(trace.factors, key=["input", "weight", "grad_output"].index)
     names = ["grad_output", "weight"] if of == "input_grad" else names
-    columns, sums = [], []
+    columns: list[Column] = []
+    sums: list[str] = []
     for leads in _leads(problem, of, at):
         terms = [term for term in trace.terms if _index(term, names[0])[:-dims] == leads[0]]
         column = _column(numbers, names[: len(leads)], leads, terms, language, whole=len(leads) == len(names))
         columns.append(column)
         sums += [column.total] if column.total else []
     results = tuple(numbers.result(lead, at) for lead in _result_leads(problem, of, at))
-    return Figure(
-        (), tuple(columns), results, (_equation(trace, sums, language), *_explained(numbers, trace, language))
-    )
+    figure = Figure((), tuple(columns), results)
+    return figure._replace(lines=(_equation(trace, sums, language), *_explained(figure, numbers, trace, language)))
 
 
 def fed(numbers: Numbers, source: Index, language: str) -> Figure:
@@ -90,10 +100,10 @@ def fed(numbers: Numbers, source: Index, language: str) -> Figure:
         laid = numbers.laid(lead, terms, texts["products"])
         result = numbers.result(lead, marked=[term.output for term in terms], of="output", cut=True)
         columns.append(Column((kernel, laid, result), (f"{value} {TIMES}", "=", texts["added to"])))
-    name = f"input[{', '.join(map(str, source))}]"
-    first = texts["feeds"].format(name=name, value=value, count=len(reached))
+    first = texts["feeds"].format(name=named("input", source), value=value, count=len(reached))
     trace = numbers.trace((*image, 0, *(0,) * problem.spatial_dims), "output")
-    return Figure(sources, tuple(columns), (), (first, *_explained(numbers, trace, language, laid=True)))
+    figure = Figure(sources, tuple(columns), ())
+    return figure._replace(lines=(first, *_explained(figure, numbers, trace, language)))
 
 
 def _leads(problem: ConvProblem, of: str, at: Index) -> list[tuple[Index, ...]]:
@@ -144,7 +154,7 @@ def _column(
         return Column(tuple(planes), ("",))
     if len(planes) > 1:
         planes.append(numbers.products(terms, TEXTS[language]["products"], planes[0].group))
-    total = fit(numbers.partial(terms), numbers.problem.dtype)[0]
+    total = fit(numbers.partial(terms), numbers.problem.dtype, TOTAL)[0]
     return Column(tuple(planes), ("", TIMES, "=")[: len(planes)], total, TEXTS[language]["sum"])
 
 
@@ -153,28 +163,29 @@ def _equation(trace: Trace, sums: list[str], language: str) -> str:
     dtype = trace.problem.dtype
     if len(sums) > SUMMANDS:
         sums = [*sums[: SUMMANDS // 2], "...", *sums[-SUMMANDS // 2 :]]
-    bias = [] if trace.bias is None else [fit(trace.bias, dtype)[0]]
+    bias = [] if trace.bias is None else [fit(trace.bias, dtype, TOTAL)[0]]
     total, parts = shown(trace.computed, dtype), [*sums, *bias]
     parts = [f"({text})" if place and text.startswith("-") else text for place, text in enumerate(parts)]
     parts[-1:] = [f"{parts[-1]} ({TEXTS[language]['bias']})"] if bias else parts[-1:]
-    left = f"{trace.of}[{', '.join(map(str, trace.at))}] = {' + '.join(parts) or '0'}"
-    return left if parts == [total] else f"{left} = {total}"
+    text = f"{named(trace.of, trace.at)} = {' + '.join(parts) or '0'}"
+    text += "" if parts == [total] else f" = {total}"
+    wraps = DTYPES[dtype].kind == "int" and trace.exact != (trace.computed,)
+    return f"{text} ({TEXTS[language]['wraps'].format(dtype=dtype)})" if wraps else text
 
 
-def _explained(numbers: Numbers, trace: Trace, language: str, *, laid: bool = False) -> list[str]:
+def _explained(figure: Figure, numbers: Numbers, trace: Trace, language: str) -> list[str]:
     """The problem, how the indices meet, and what the marks of this drawing mean."""
-    texts, problem = TEXTS[language], numbers.problem
+    texts, transposed = TEXTS[language], numbers.problem.transposed
     relation = [line.removeprefix("where ") for line in formula(trace)[1:]]
-    marks = []
-    if not problem.transposed and any(map(any, problem.padding)) and numbers.of in ("output", "weight_grad"):
-        marks.append(texts["border"].format(mode=texts[numbers.padding_mode]))
-    if problem.transposed and laid and any(map(any, problem.padding)):
-        marks.append(texts["cut"])
-    if numbers.stands:
-        marks.append(texts["lands" if problem.transposed else "stands"])
-    if numbers.unreached:
-        marks.append(texts["unreached"])
-    return [str(problem), *relation, *marks]
+    cells = [cell for plane in figure.planes for cell in plane.cells.values()]
+    marks = {
+        "cut" if transposed else "border": any(cell.border for cell in cells),
+        "lands" if transposed else "stands": any(cell.stands for cell in cells),
+        "unreached": any(cell.unreached for cell in cells),
+        "greys": numbers.picture,
+    }
+    lines = [texts[name].format(mode=texts[numbers.padding_mode]) for name, there in marks.items() if there]
+    return [str(numbers.problem), *relation, *lines]
 
 
 def _index(term: Term, factor: str) -> Index:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from miniconv.draw.figures import Column, Figure
 from miniconv.draw.planes import Cell, Plane
-from miniconv.draw.scene import GROUPS, Line, Rect, Scene, Shape, Text, text_width
+from miniconv.draw.scene import GROUPS, Image, Line, Rect, Scene, Shape, Text, text_width
 from miniconv.draw.texts import TIMES
 
 __all__ = ["scenes_of"]
@@ -57,8 +57,7 @@ def _scene(figure: Figure, cell: float, place: Callable[[Figure, float], tuple[l
 
 def _cell_width(figure: Figure) -> float:
     """One width for all cells, so that a window has the same shape everywhere."""
-    planes = [*figure.sources, *figure.results, *(plane for column in figure.columns for plane in column.planes)]
-    longest = max((len(cell.text) for plane in planes for cell in plane.cells.values()), default=0)
+    longest = max((len(cell.text) for plane in figure.planes for cell in plane.cells.values()), default=0)
     return max(SIDE, round(longest * NUMBER * 0.62) + 6)
 
 
@@ -150,38 +149,75 @@ def _lowest(shapes: Sequence[Shape]) -> float:
     return max((shape.y + shape.height for shape in shapes if isinstance(shape, Rect)), default=0)
 
 
+def _unit(plane: Plane, cell: float) -> Box:
+    """Width and height of one cell."""
+    return (plane.pixel, plane.pixel) if plane.pixel else (cell, SIDE)
+
+
 def _size(plane: Plane, cell: float) -> Box:
     """Width and height of a plane with its title."""
     slices, rows, columns = plane.size
-    table = slices * columns * cell + (slices - 1) * SLICES
-    return max(table, text_width(plane.title, 12)), rows * SIDE + TITLE
+    across, down = _unit(plane, cell)
+    table = slices * columns * across + (slices - 1) * SLICES
+    return max(table, text_width(plane.title, 12)), rows * down + TITLE
 
 
 def _draw(shapes: list[Shape], plane: Plane, x: float, y: float, cell: float) -> Box:
     """One plane with its title; returns its right and lower end."""
-    width, height = _size(plane, cell)
     colour = "ink" if plane.group is None else f"group{plane.group % GROUPS}"
-    shapes.append(Text(x, y + 9, plane.title, 12, "faint" if plane.dim else colour, "start"))
+    faint = "faint" if plane.dim and plane.group is None else colour
+    shapes.append(Text(x, y + 9, plane.title, 12, faint, "start"))
     slices, rows, columns = plane.size
-
-    def corner(slice_: int, row: int, column: int) -> Box:
-        step = columns * cell + SLICES
-        at = slice_ - plane.first[0], row - plane.first[1], column - plane.first[2]
-        return x + at[0] * step + at[2] * cell, y + TITLE + at[1] * SIDE
-
-    for position, content in plane.cells.items():
-        _draw_cell(shapes, content, *corner(*position), cell, plane.dim)
+    across, down = _unit(plane, cell)
     for slice_ in range(slices):
-        left, top = corner(slice_ + plane.first[0], plane.first[1], plane.first[2])
+        left, top = x + slice_ * (columns * across + SLICES), y + TITLE
+        box = left, top, columns * across, rows * down
+        origin = left - plane.first[2] * across, top - plane.first[1] * down
+        if plane.pixel:
+            _draw_greys(shapes, plane, slice_, box)
+        else:
+            _draw_cells(shapes, plane, slice_, origin, cell)
         if plane.group is not None:
-            stroke = "grid" if plane.dim else colour
-            shapes.append(Rect(left - 1, top - 1, columns * cell + 2, rows * SIDE + 2, "", stroke, 2, layer=1))
+            thick = 1 if plane.dim else 2
+            shapes.append(Rect(left - 1, top - 1, box[2] + 2, box[3] + 2, "", colour, thick, layer=1))
         if plane.window and plane.window[0][0] <= slice_ + plane.first[0] <= plane.window[1][0]:
-            (_, top_row, left_column), (_, low_row, right_column) = plane.window
-            left, top = corner(slice_ + plane.first[0], top_row, left_column)
-            size = (right_column - left_column + 1) * cell, (low_row - top_row + 1) * SIDE
-            shapes.append(Rect(left, top, *size, "", "strong", 2.5, layer=2))
+            _outline(shapes, plane.window[0][1:], plane.window[1][1:], origin, (across, down))
+    width, height = _size(plane, cell)
     return x + width, y + height
+
+
+def _outline(
+    shapes: list[Shape], first: Sequence[int], last: Sequence[int], origin: Box, unit: Box, thick: float = 2.5
+) -> None:
+    """A frame around the cells from row and column ``first`` to ``last``."""
+    left, top = origin[0] + first[1] * unit[0], origin[1] + first[0] * unit[1]
+    width, height = (last[1] - first[1] + 1) * unit[0], (last[0] - first[0] + 1) * unit[1]
+    shapes.append(Rect(left, top, width, height, "", "strong", thick, layer=2))
+
+
+def _draw_greys(shapes: list[Shape], plane: Plane, slice_: int, box: tuple[float, float, float, float]) -> None:
+    """One slice as grey levels; a dashed frame parts the border from the inside."""
+    _, rows, columns = plane.size
+    mine = {spot[1:]: cell for spot, cell in plane.cells.items() if spot[0] == slice_ + plane.first[0]}
+    shapes.append(Image(*box, rows, columns, 1, bytes(mine[spot].grey for spot in sorted(mine))))
+    unit, origin = plane.pixel, (box[0] - plane.first[2] * plane.pixel, box[1] - plane.first[1] * plane.pixel)
+    inside = [spot for spot, cell in mine.items() if not cell.border]
+    if 0 < len(inside) < len(mine):
+        (top, left), (bottom, right) = min(inside), max(inside)
+        size = (right - left + 1) * unit, (bottom - top + 1) * unit
+        shapes.append(
+            Rect(origin[0] + left * unit, origin[1] + top * unit, *size, "", "strong", 1, dashed=True, layer=1)
+        )
+    for spot, cell in mine.items():
+        if cell.result:
+            _outline(shapes, spot, spot, origin, (unit, unit), 2)
+
+
+def _draw_cells(shapes: list[Shape], plane: Plane, slice_: int, origin: Box, cell: float) -> None:
+    """One slice as numbers."""
+    for (at, row, column), content in plane.cells.items():
+        if at == slice_ + plane.first[0]:
+            _draw_cell(shapes, content, origin[0] + column * cell, origin[1] + row * SIDE, cell, plane.dim)
 
 
 def _draw_cell(shapes: list[Shape], cell: Cell, x: float, y: float, width: float, dim: bool) -> None:
