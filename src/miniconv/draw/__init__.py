@@ -140,7 +140,8 @@ def _check_size(problem: ConvProblem, picture: bool) -> None:
         if problem.multiply_adds > PRODUCTS:
             raise ValueError(f"a picture takes at most {PRODUCTS} products, but {problem} has {problem.multiply_adds}")
         return
-    cells = problem.in_channels * math.prod(problem.padded_size) + problem.out_channels * math.prod(problem.output_size)
+    size = problem.input_size if problem.transposed else problem.padded_size
+    cells = problem.in_channels * math.prod(size) + problem.out_channels * math.prod(problem.output_size)
     if cells > CELLS:
         raise ValueError(
             f"a drawing shows at most {CELLS} numbers of input and output, but {problem} has {cells}: "

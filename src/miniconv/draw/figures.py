@@ -164,10 +164,11 @@ def _equation(trace: Trace, sums: list[str], language: str) -> str:
     if len(sums) > SUMMANDS:
         sums = [*sums[: SUMMANDS // 2], "...", *sums[-SUMMANDS // 2 :]]
     bias = [] if trace.bias is None else [fit(trace.bias, dtype, TOTAL)[0]]
-    total, parts = shown(trace.computed, dtype), [*sums, *bias]
+    total = shown(trace.computed, dtype)
+    parts = [*sums, *bias] if len(sums) + len(bias) > 1 else [total]
     parts = [f"({text})" if place and text.startswith("-") else text for place, text in enumerate(parts)]
     parts[-1:] = [f"{parts[-1]} ({TEXTS[language]['bias']})"] if bias else parts[-1:]
-    text = f"{named(trace.of, trace.at)} = {' + '.join(parts) or '0'}"
+    text = f"{named(trace.of, trace.at)} = {' + '.join(parts)}"
     text += "" if parts == [total] else f" = {total}"
     wraps = DTYPES[dtype].kind == "int" and trace.exact != (trace.computed,)
     return f"{text} ({TEXTS[language]['wraps'].format(dtype=dtype)})" if wraps else text

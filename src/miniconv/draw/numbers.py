@@ -103,7 +103,7 @@ class Numbers:
         shape = part_shape(problem, of)[len(lead) :]
         marks = {spatial_position(index[len(lead) :]) for index in marked}
         grey = of == "output" and self.picture
-        greys = _greys(self._output)[lead] if grey else None
+        greys = _greys(self._output[lead]) if grey else None
         lands = problem.transposed and of == "output" and not grey
         reached, stands = self._places if lands else (None, frozenset())
         cells = {}

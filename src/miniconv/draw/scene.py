@@ -21,7 +21,7 @@ LIGHT = {
 
 DARK = {
     "paper": "#16191d", "ink": "#eceff2", "muted": "#9aa4af", "faint": "#76808b", "cell": "#1f242a", "pad": "#2b313a",
-    "grid": "#4a525c", "mark": "#6b4d12", "strong": "#ffb74d", "result": "#a8660a",
+    "grid": "#4a525c", "mark": "#6b4d12", "strong": "#ffb74d", "result": "#8f5606",
     "group0": "#6cb2ff", "group1": "#5fd07a", "group2": "#dd93ea", "group3": "#ff8f86", "group4": "#4fd0de",
     "group5": "#e0b060",
 }  # fmt: skip
