@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import miniconv.nn as mnn
-from miniconv import receptive_field
+from miniconv import cli, receptive_field
 from miniconv.nn import BasicBlock, Bottleneck
 
 
@@ -341,3 +341,49 @@ def test_drawn_over_a_picture():
         receptive_field(nn.Conv3d(1, 1, 2), (1, 3, 4, 5)).draw()
     line = receptive_field(nn.Conv1d(1, 1, 3, padding=1), (1, 20)).draw(np.arange(20.0), at=(0,))
     assert "leaves the picture" in line.description
+
+
+MODEL = """
+import torch
+
+def factory():
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.Conv2d(4, 1, (5, 3)))
+
+def rolled():
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Unfold(2))
+"""
+
+
+def test_the_command(tmp_path, capsys):
+    (tmp_path / "model.py").write_text(MODEL)
+    name = f"{tmp_path / 'model.py'}:factory"
+    assert cli.main(["receptive-field", name, "--input", "3x32x40"]) == 0
+    printed = capsys.readouterr().out
+    assert "Conv2d-2" in printed
+    assert "11x7" in printed
+    np.save(tmp_path / "p.npy", np.random.default_rng(0).random((3, 32, 40)))
+    out, png = tmp_path / "x.svg", tmp_path / "x.png"
+    words = ["--json", "--svg", str(out), "--png", str(png), "--layer", "0", "--layer", "1", "--at", "1,2"]
+    assert cli.main(["receptive-field", name, "--input", "3x32x40", *words, "--picture", str(tmp_path / "p.npy")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [field["size"] for field in document["output"]["fields"]] == [11, 7]
+    assert "<image" in out.read_text(encoding="utf-8")
+    assert cli.main(["receptive-field", name, "--input", "3x32x40", "--svg", str(out), "--picture", str(png)]) == 0
+    assert cli.main(["receptive-field", name.replace("factory", "rolled"), "--input", "3x8x9"]) == 1
+    assert "aten::im2col is not followed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.py:f"], "there is no file"),
+        (["torch.nn:ReLU", "--input", "3"], "an input is such as"),
+        (["torch.nn:ReLU", "--input", "3x4x5", "--svg", "x.svg", "--layer", "no"], "there are ReLU-1"),
+        (["torch.nn:ReLU", "--input", "3x4x5", "--svg", "x.jpg"], r".svg, .png or .gif"),
+    ],
+)
+def test_the_command_says_what_is_wrong(words, said, capsys):
+    assert cli.main(["receptive-field", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("miniconv receptive-field: ")
+    assert said in error

@@ -11,7 +11,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from miniconv import ConvProblem, explain, reference
+from miniconv import ConvProblem, cli, explain, reference
 from miniconv.draw import draw
 from miniconv.draw import svg as svg_backend
 from miniconv.draw.layout import SIDE
@@ -441,6 +441,12 @@ def test_what_is_refused(tmp_path):
         draw("conv1d c1 o1 i3 k2 int64", feeds=(0, 3))
     with pytest.raises(ValueError, match="of is one of"):
         draw("conv1d c1 o1 i3 k2 int64", of="nothing")
+    with pytest.raises(ValueError, match="and not both"):
+        draw("conv1d c1 o1 i3 k2 int64", at=(0, 0), feeds=(0, 0))
+    with pytest.raises(ValueError, match="grey levels are for an element of the output"):
+        draw("conv1d c1 o1 i3 k2 int64", feeds=(0, 0), picture=True)
+    with pytest.raises(TypeError, match="takes input, weight and perhaps bias"):
+        draw(np.ones((1, 1, 3)))
     with pytest.raises(ValueError, match="padding_mode is one of"):
         draw("conv1d c1 o1 i3 k2 int64", padding_mode="nothing")
 
@@ -452,6 +458,47 @@ def test_pillow_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
     for name in ("x.png", "x.gif"):
         with pytest.raises(ImportError, match=r"pip install 'miniconv\[draw\]'"):
             drawing.save(tmp_path / name)
+
+
+def test_the_command(tmp_path, capsys):
+    x, w, b = np.arange(12).reshape(1, 3, 4), np.arange(1, 7).reshape(1, 1, 2, 3), np.array([5])
+    np.savez(tmp_path / "n.npz", input=x, weight=w, bias=b)
+    words = ["draw", "conv2d", "c1", "o1", "i3x4", "k2x3", "s1x2", "p0x1", "bias", "int64"]
+    out = tmp_path / "x.svg"
+    numbers = ["--npz", str(tmp_path / "n.npz")]
+    assert cli.main([*words, *numbers, "--svg", str(out), "--at=0,-1,1", "--lang", "en"]) == 0
+    drawing = draw(x, w, b, stride=(1, 2), padding=(0, 1), at=(0, 1, 1), language="en")
+    assert out.read_text(encoding="utf-8") == drawing.svg()
+    assert capsys.readouterr().out == f"{drawing.description}\n"
+    feeding = ["--feeds", "0,1,1", "--padding-mode", "circular", "--animated", "--lang", "zh"]
+    assert cli.main([*words, *feeding, "--svg", str(out)]) == 0
+    expected = draw(" ".join(words[1:]), feeds=(0, 1, 1), padding_mode="circular", language="zh")
+    assert out.read_text(encoding="utf-8") == expected.svg(animated=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("conv1d c1 o1 i3 k2", "name a file after --svg"),
+        ("conv1d c1 o1 i3 k2 --svg x.png", "--svg writes a .svg file"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --at 1;2", "--at takes integers"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --at 0,7", "no element"),
+        ("conv1d c1 o1 i1 k2 --svg x.svg", "Kernel size can't be greater than actual input size"),
+        ("conv1d c1 --svg x.svg", "missing in"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --npz one.npy", "holds a single array"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --npz wrong.npz", "wrong.npz has kernel, but"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --npz none.npz", "No such file"),
+    ],
+)
+def test_the_command_says_what_is_wrong(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("one.npy", np.ones(3))
+    np.savez("wrong.npz", kernel=np.ones(3))
+    assert cli.main(["draw", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("miniconv draw: ")
+    assert said in error
+    assert not (tmp_path / "x.svg").exists()
 
 
 class TestRaster:

@@ -99,7 +99,7 @@ def _described(row: LayerField, at: Sequence[int] | None, text: str) -> str:
     place, fields = _place(row, at), row.fields or ()
     centres = [sum(span) / 2 if (span := field.span(o)) else 0 for field, o in zip(fields, place)]
     return text.format(
-        name=row.path or row.layer,
+        name=f"{row.layer} ({row.path})" if row.path else row.layer,
         at=",".join(map(str, place)),
         field="x".join(str(field.size) for field in fields),
         stride="x".join(str(field.stride) for field in fields),
