@@ -54,11 +54,15 @@ def test_the_page_is_well_formed_light_and_loads_nothing():
     assert len(text.encode()) < 300_000
     ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert not [tag for tag, attributes in reader.elements if {"src", "srcset", "action", "poster", "style"} & set(attributes)]
+    assert not [
+        tag for tag, attributes in reader.elements if {"src", "srcset", "action", "poster", "style"} & set(attributes)
+    ]
     assert not [name for _, attributes in reader.elements for name in attributes if name.startswith("on")]
     assert [attributes["href"] for _, attributes in reader.elements if "href" in attributes] == ["data:,", "#"]
     assert set(re.findall(r"https?://[^\"'\s]*", text)) == {"http://www.w3.org/2000/svg"}
-    assert not re.search(r"@import|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|fetch\(|XMLHttp", text)
+    assert not re.search(
+        r"@import|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|fetch\(|XMLHttp", text
+    )
 
 
 def test_both_languages_say_everything():
@@ -72,7 +76,12 @@ def test_both_languages_say_everything():
 
 def test_every_text_of_the_page_exists():
     reader = Reader(explorer.page())
-    wanted = {attributes[name] for _, attributes in reader.elements for name in ("data-text", "data-label") if name in attributes}
+    wanted = {
+        attributes[name]
+        for _, attributes in reader.elements
+        for name in ("data-text", "data-label")
+        if name in attributes
+    }
     script = "".join(SOURCES.values())
     wanted |= set(re.findall(r'say\("([\w-]+)"', script))
     assert wanted <= set(TEXTS["en"])
@@ -100,7 +109,10 @@ def test_numbers_are_drawn_as_explain_draws_them():
     told = given(explorer.page(problem))["operands"]
     for term in explain(problem, at=(0, 1)).terms:
         x, w = told["input"], told["weight"]
-        at_input, at_weight = np.ravel_multi_index(term.input, x["shape"]), np.ravel_multi_index(term.weight, w["shape"])
+        at_input, at_weight = (
+            np.ravel_multi_index(term.input, x["shape"]),
+            np.ravel_multi_index(term.weight, w["shape"]),
+        )
         assert (x["data"][at_input], w["data"][at_weight]) == term.values
 
 

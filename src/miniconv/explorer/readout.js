@@ -146,7 +146,7 @@ function drawPartials() {
   const {n, oc} = pinnedChannels(), shape = shapesOf(p).output, spatial = shape.slice(-p.dims), flat = p.dims === 1;
   const partials = partialsOf(p, n, oc, model.operands), size = flat ? [1, ...spatial] : spatial;
   const lead = [...(p.batch === null ? [] : [n]), oc], begin = flatIndex(shape, [...lead, ...spatial.map(() => 0)]);
-  const whole = {caption: named("output", [...lead, flat ? ":" : ":, :"]), data: model.result.data.slice(begin, begin + multiply(size))};
+  const whole = {caption: named("output", lead), data: model.result.data.slice(begin, begin + multiply(size))};
   const figures = windowOf(partials, partials[0]).map(({ic, data}) =>
     ({caption: `input[${ic}] * ${named("weight", kernelOf(p, ic, oc))}`, data}));
   const rest = partials.length - figures.length, all = [...figures, whole];

@@ -26,7 +26,7 @@ function broken(p, word) {
   const functional = p.transposed ? null : [() => wordRule(p, word), () => modeRule(p)];
   const rules = p.transposed ? [() => transposedModeRule(p)] : functional;
   return [...rules, () => numberRules(p, word), () => channelRules(p, word), () => sizeRules(p, word),
-    () => tooLarge(p)].reduce((found, rule) => found ?? rule(), null);
+    () => outputRule(p), () => tooLarge(p)].reduce((found, rule) => found ?? rule(), null);
 }
 
 function wordRule(p, word) {
@@ -78,8 +78,12 @@ function channelRules(p, word) {
   if (p.bias && out !== p.out_channels)
     return fault("groups", `Given ${p.transposed ? "transposed=1, " : ""}${size}, expected bias to be 1-dimensional `
       + `with ${out} elements, but got bias of size [${p.out_channels}] instead`);
-  return out === p.out_channels ? null : fault("groups", "out_channels must be divisible by groups", "ValueError");
+  return null;
 }
+
+// A transposed function takes the weight as it is; the module asks for even groups.
+const outputRule = p => p.out_channels % p.groups
+  ? fault("groups", "out_channels must be divisible by groups", "ValueError") : null;
 
 // The input's size as torch prints it: after what has been padded before.
 function shownSize(p, word) {

@@ -114,7 +114,7 @@ function drawStage() {
       const drawn = drawPlane(plane, cells[at], p.dtype), caption = captionOf(plane);
       drawnPlanes.push({...drawn, plane});
       listen(drawn, plane);
-      return make("figure", {}, caption, drawn.root);
+      return make("figure", {"data-colour": caption?.querySelector("i")?.dataset.colour ?? null}, caption, drawn.root);
     });
     const focused = document.activeElement?.dataset?.tensor === part;
     const box = make("div", {
@@ -150,9 +150,8 @@ function captionOf(plane) {
   const {p} = model, like = LIKE[plane.part], channel = plane.lead[plane.lead.length - 1];
   const group = like === "input" ? groupOfInput(p, channel) : like === "output" ? groupOfOutput(p, channel)
     : p.transposed ? groupOfInput(p, plane.lead[0]) : groupOfOutput(p, plane.lead[0]);
-  const rest = plane.flat ? ":" : ":, :";
   return make("figcaption", {}, p.groups > 1 ? make("i", {class: "dot", "data-colour": group % 8}) : null,
-    make("code", {text: `${plane.part}[${[...plane.lead, rest].join(", ")}]`}));
+    make("code", {text: named(plane.part, plane.lead)}));
 }
 
 // The places to mark in each tensor, for what is looked at now.

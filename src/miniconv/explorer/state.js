@@ -109,8 +109,8 @@ const oneOf = (word, words, otherwise) => words.includes(word) ? word : otherwis
 
 // ---- examples to start from ----
 
-const start = (text, more = {}) => {
-  const p = {...problemFrom(text), mode: more.mode ?? "zeros"};
+const start = (text, {mode = "zeros", ...more} = {}) => {
+  const p = {...problemFrom(text), mode};
   return settled({
     word: "numbers", of: "output", at: null, from: null, source: "numbers", filter: "numbers", gradient: "ones",
     seed: 0, edits: noEdits(), language: null, ...more, p, tie: tied(p),
