@@ -48,11 +48,12 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
     Returns:
         0; 2 if there is nothing to show, with the reason on standard error.
     """
+    from miniconv import advice
     from miniconv.explain.asked import axis_names, default_element, element, operands
 
     spoken = language(arguments.lang)
     try:
-        problem = ConvProblem.parse(" ".join(arguments.problem))
+        problem = advice.parse(" ".join(arguments.problem), spoken)
         chosen, why = default_element(problem, arguments.of)
         at = chosen if arguments.at is None else element(arguments.at)
         given = {} if arguments.npz is None else operands(problem, arguments.npz)

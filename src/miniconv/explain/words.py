@@ -55,7 +55,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 """Every text by its name, in each language; the placeholders of the languages agree."""
 
 
-def said(name: str, language: str, **values: Any) -> str:
+def said(name: str, language: str, /, **values: Any) -> str:
     """One text in one language.
 
     >>> said("terms", "zh", element="output[0]", count=3)
