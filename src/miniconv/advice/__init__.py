@@ -22,7 +22,7 @@ from miniconv.problem_text import parse_fields
 
 __all__ = ["Attempt", "advice", "of_call", "of_fields", "parse", "repairs", "teach"]
 
-TOGETHER = 3
+TOGETHER = 5
 """How many changes are tried together where none alone is enough."""
 
 PROPOSALS = 64

@@ -13,15 +13,17 @@ from miniconv.advice.change import Change, sized
 from miniconv.rules import Operand, integer
 
 __all__ = [
-    "bias_shape", "channels_last", "channels_near", "groups_near", "input_channels", "more_axes",
+    "bias_shape", "channels_last", "channels_near", "flattened", "groups_near", "input_channels", "more_axes",
     "transposed_weight", "weight_axes", "weight_channels",
 ]  # fmt: skip
 
 
 def groups_near(a: Attempt) -> Iterator[Change]:
-    """Another number of groups, the nearest first."""
+    """Another number of groups, the nearest first; a layer's weight would be another, too."""
+    if a.layer and "weight" in a.values:
+        return
     given = integer(a.values["groups"]) or 0
-    for groups in sorted(range(1, min(a.channels, 4096) + 1), key=lambda groups: (abs(groups - given), groups)):
+    for groups in sorted(range(1, max(1, min(a.channels, 4096)) + 1), key=lambda groups: (abs(groups - given), groups)):
         yield Change({"groups": groups}, f"groups={groups}")
 
 
@@ -94,12 +96,6 @@ def more_axes(a: Attempt) -> Iterator[Change]:
     def reshaped(shape: tuple[int, ...], words: str) -> Change:
         return Change({"input": a.input._replace(shape=shape)}, words)
 
-    if "weight" in a.values and len(shape) == 2 and dims > 1 and len(a.weight.shape) == dims + 2:
-        channels = a.weight.shape[0] if a.transposed else a.weight.shape[1] * (integer(a.values["groups"]) or 1)
-        side = round((shape[1] / channels) ** (1 / dims)) if channels else 0
-        if side > 1 and channels * side**dims == shape[1]:  # flattened pictures
-            pixels = (channels, *(side,) * dims)
-            yield reshaped((shape[0], *pixels), f"input.reshape(-1, {', '.join(map(str, pixels))})")
     if len(shape) == dims + 1:
         yield reshaped((shape[0], 1, *shape[1:]), "input[:, None]" if numpy else "input.unsqueeze(1)")
     if len(shape) < dims + 1:
@@ -112,6 +108,19 @@ def more_axes(a: Attempt) -> Iterator[Change]:
         single = [axis for axis, size in enumerate(shape) if size == 1]
         if len(shape) - len(single[:1]) == dims + 2:
             yield reshaped(shape[: single[0]] + shape[single[0] + 1 :], f"input.squeeze({single[0]})")
+
+
+def flattened(a: Attempt) -> Iterator[Change]:
+    """An input whose pictures were made rows of numbers, as square pictures again."""
+    if "weight" not in a.values or a.dims == 1 or len(a.input.shape) != 2 or len(a.weight.shape) != a.dims + 2:
+        return
+    rows, length = a.input.shape
+    channels = a.weight.shape[0] if a.transposed else a.weight.shape[1] * (integer(a.values["groups"]) or 1)
+    side = round((length / channels) ** (1 / a.dims)) if channels > 0 else 0
+    if side > 1 and channels * side**a.dims == length:
+        pixels = (channels, *(side,) * a.dims)
+        changed = a.input._replace(shape=(rows, *pixels))
+        yield Change({"input": changed}, f"input.reshape(-1, {', '.join(map(str, pixels))})")
 
 
 def weight_axes(a: Attempt) -> Iterator[Change]:

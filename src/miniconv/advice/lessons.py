@@ -168,7 +168,8 @@ def _values(a: Attempt) -> Iterable[Fact]:
         return
     for name in ("stride", "padding", "dilation", "output_padding"):
         value = a.values.get(name)
-        if isinstance(value, (list, tuple)) and len(value) not in (1, a.dims):
+        right = (a.dims,) if a.write else (1, a.dims)  # a problem's own fields are not broadcast
+        if isinstance(value, (list, tuple)) and len(value) not in right:
             yield "values", {"name": name, "count": len(value), "op": a.op, "dims": a.dims}
 
 
@@ -267,9 +268,15 @@ LESSONS = (
     Lesson(r"Given groups=.*to be divisible", _weight_divided, (axes.groups_near, axes.weight_channels)),
     Lesson(r"(in|out)_channels.*must be divisible", _channels_divided, (axes.groups_near, axes.channels_near)),
     Lesson(r"Given .*expected bias to be", _bias, (axes.bias_shape,)),
-    Lesson(r"Expected \d+D \(unbatched\)|Padding size \d+ is not supported", _input_axes, (axes.more_axes,)),
+    Lesson(
+        r"Expected \d+D \(unbatched\)|Padding size \d+ is not supported", _input_axes, (axes.more_axes, axes.flattened)
+    ),
     Lesson(r"weight should have|Expected \d+-dimensional input", _weight_axes, _WEIGHT),
-    Lesson(r"expected \w+ to be a single|\w+ cannot broadcast", _values, (forms.fewer_values, *_WEIGHT)),
+    Lesson(
+        r"expected \w+ to be a single|\w+ cannot broadcast|\w+ needs \d+ values",
+        _values,
+        (forms.fewer_values, *_WEIGHT),
+    ),
     Lesson(r".*padding by sides is one pair", _sides, (forms.by_sides,)),
     Lesson(r".*(invalid combination|argument '\w+')", _types, (forms.kinds_alike, forms.integers_of)),
     Lesson(r"Input type|expected scalar type", _dtypes, (forms.dtypes,)),
