@@ -114,6 +114,11 @@ class Axis:
         return max((tap.step for tap in self.taps), default=0) - self.low if len(self.taps) > 1 else 0
 
     @cached_property
+    def cells(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each tap its index, phase and step, index and step counted from the lowest one."""
+        return tuple((tap.index - self.taps[0].index, tap.phase, tap.step - self.low) for tap in self.taps)
+
+    @cached_property
     def phases(self) -> tuple[int, ...]:
         """The phases of the input that are read."""
         return tuple(sorted({tap.phase for tap in self.taps}))

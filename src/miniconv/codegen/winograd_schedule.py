@@ -12,7 +12,7 @@ direct path's micro-kernel computes it: its *lanes* are tiles here, its steps ch
                   the tiles' inputs transformed:  V [place][channel][lane]
                   the products:                   M [place][output][lane], a panel of outputs at a time
                   M transformed back, plus bias, to the output
-    stage 3   images in which a number came out that is not finite, if any, once more by the direct path
+    then      images in which a number came out that is not finite, if any, once more by the direct path
 
 A block is so small that its V and M stay in the second cache. Its tiles need not be a rectangle: they are counted
 image after image, row after row, and cut where the vectors are full. So no lane idles but the last few. The pieces of a
