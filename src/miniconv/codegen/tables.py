@@ -167,7 +167,7 @@ class _Writer:
         steps = sums.channels * cells_of(axes)
         weights = self.outputs * self.channels * cells_of(axes) * self.itemsize
         kept = sums.panelled and self.channels_outside(steps, self.budget // 2)
-        if weights <= self.budget and not kept and not self.geometry(axes, whole, sums.panelled).packed:
+        if weights <= self.budget and not kept and self.in_place(axes, whole, sums.panelled):
             return Box(whole, sums)
         return choose_box(axes, sums, self.budget, self.itemsize, steps if kept else 0)
 
@@ -276,6 +276,10 @@ class _Writer:
 
     def geometry(self, axes: Pass, shape: Triple, panelled: bool) -> Geometry:
         """The caller's own memory if nothing has to be copied, else scratch."""
+        return self.in_place(axes, shape, panelled) or packed(axes, shape, self.size, self.itemsize)
+
+    def in_place(self, axes: Pass, shape: Triple, panelled: bool) -> Geometry | None:
+        """The caller's own memory, if nothing has to be copied and a copy does not pay."""
         strides = self.layout.input[1:]
         there = in_place(axes, shape, self.size, strides, self.itemsize, gaps=not panelled)
         # planes a multiple of the cache's sets apart would push one another out
@@ -284,7 +288,7 @@ class _Writer:
         bytes_ = (self.problem.batch or 1) * self.problem.in_channels * strides[0]
         scattered = strides[0] >= PAGE_BYTES and bytes_ > SCATTERED_BYTES
         if there is None or (not panelled and self.outputs > 32 and (crowded or scattered)):
-            return packed(axes, shape, self.size, self.itemsize)
+            return None
         return there
 
     def steps(self, axes: Pass, geometry: Geometry, chunk: int) -> tuple[Table, list[Sequence[int]]]:
@@ -298,7 +302,7 @@ class _Writer:
             ways = [(axis.phases.index(f) * planes + step * bytes_, i * stride) for i, f, step in axis.cells]
             taps = [(x + more_x, at + more) for x, at in taps for more_x, more in ways]
         together = max(1, STEPS_IN_REGISTERS // max(1, len(taps)))  # channels in one block of steps
-        channel = np.arange(min(together, chunk))[:, None, None] * [geometry.channel, w_channel]
+        channel = np.arange(min(together, chunk))[:, None, None] * np.array([geometry.channel, w_channel])
         steps = (channel + np.array(taps, np.int64).reshape(1, -1, 2)).reshape(-1, 2)
         chunks: list[Sequence[int]] = []
         tables: dict[int, tuple[int, int]] = {}

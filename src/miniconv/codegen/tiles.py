@@ -140,6 +140,9 @@ def _sources(
 
 def _runs(begins: Table, ends: Table, firsts: Table, row_begins: Table, width: int) -> _Runs:
     """The rows, ``width`` lanes each, cut to the lanes of the tiles; ``firsts`` are the tiles' lanes number 0."""
+    if len(row_begins) == 1:
+        tile, column = np.arange(len(begins)), begins - row_begins
+        return _Runs(tile, np.zeros_like(tile), begins - firsts, column, np.minimum(ends - begins, width - column))
     low = row_begins.searchsorted(begins, side="right") - 1
     rows = row_begins.searchsorted(ends) - low
     tile = np.arange(len(begins)).repeat(rows)
