@@ -156,6 +156,8 @@ def _plain(text, source, config):
         _, name, argument, body = match.groups()
         if name == "literalinclude":
             options = dict(_OPTION.findall(body))
+            if "dedent" in options:  # a number, or nothing for as much as there is
+                options["dedent"] = int(options["dedent"]) if options["dedent"] else None
             reader = LiteralIncludeReader(str((source.parent / argument).resolve()), options, config)
             return f"```{options.get('language', 'python')}\n{reader.read()[0].rstrip()}\n```"
         body = _OPTION.sub("", body).strip()
