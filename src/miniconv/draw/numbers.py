@@ -23,7 +23,7 @@ from miniconv.explain.trace import part_shape
 from miniconv.lazy import cached_property
 from miniconv.problem import ConvProblem
 
-__all__ = ["Numbers"]
+__all__ = ["Numbers", "greys"]
 
 Index = tuple[int, ...]
 Array = npt.NDArray[Any]
@@ -71,7 +71,7 @@ class Numbers:
         marks = {spatial_position(index[len(lead) :]) for index in marked}
         inside = self._operands[name].shape[len(lead) :]
         grey = name != "weight" and self.picture
-        greys = _greys(self._bordered if bordered else self._operands[name])[lead] if grey else None
+        levels = greys(self._bordered if bordered else self._operands[name])[lead] if grey else None
         reached, stands = self._places if bordered and not grey else (None, frozenset())
         cells = {}
         for place in np.ndindex(values.shape):
@@ -81,7 +81,7 @@ class Numbers:
             cells[spot] = Cell(
                 text, full, named(name, (*lead, *index)), any(not 0 <= i < n for i, n in zip(index, inside)),
                 spot in marks, unreached=reached is not None and spot not in reached, stands=spot in stands,
-                grey=0 if greys is None else int(greys[place]),
+                grey=0 if levels is None else int(levels[place]),
             )  # fmt: skip
         first, size = spatial_position(-i for i in low), _size(values.shape)
         group, pixel = self._group(name, lead), self._pixel if grey else 0
@@ -103,7 +103,7 @@ class Numbers:
         shape = part_shape(problem, of)[len(lead) :]
         marks = {spatial_position(index[len(lead) :]) for index in marked}
         grey = of == "output" and self.picture
-        greys = _greys(self._output[lead]) if grey else None
+        levels = greys(self._output[lead]) if grey else None
         lands = problem.transposed and of == "output" and not grey
         reached, stands = self._places if lands else (None, frozenset())
         cells = {}
@@ -114,7 +114,7 @@ class Numbers:
             text, full = ("", "") if grey else fit(value, problem.dtype)
             cells[spot] = Cell(
                 text, full, named(of, index), marked=spot in marks, result=index == at, unreached=alone,
-                stands=spot in stands, grey=0 if greys is None else int(greys[place]),
+                stands=spot in stands, grey=0 if levels is None else int(levels[place]),
             )  # fmt: skip
         first = (0, 0, 0)
         if cut:
@@ -230,8 +230,12 @@ def _python(number: Any) -> Any:
     return number.item() if isinstance(number, np.generic) else number
 
 
-def _greys(values: Array) -> Array:
-    """From 0 for the least to 255 for the greatest number; what is not finite is as if it were 0."""
+def greys(values: Array) -> Array:
+    """From 0 for the least to 255 for the greatest number; what is not finite is as if it were 0.
+
+    >>> greys(np.array([-1.0, 0.0, 3.0]))
+    array([  0,  64, 255], dtype=uint8)
+    """
     finite = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
     low, high = finite.min(), finite.max()
     levels: Array = np.rint((finite - low) / ((high - low) or 1) * 255).astype(np.uint8)
