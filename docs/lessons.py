@@ -67,8 +67,8 @@ class EverythingIsTranslated(SphinxTransform):
 
 
 def _is_option(node):
-    """Whether it is of the page's front matter, which Sphinx takes away later."""
-    return isinstance(node, nodes.field_name) or isinstance(node.parent, nodes.field_body)
+    """Whether it is of the front matter, which Sphinx takes away later, or of a cell, which gettext never sees."""
+    return isinstance(node, (nodes.field_name, nodes.image)) or isinstance(node.parent, nodes.field_body)
 
 
 def is_translated(page):
