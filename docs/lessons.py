@@ -156,6 +156,8 @@ def _plain(text, source, config):
         _, name, argument, body = match.groups()
         if name == "literalinclude":
             options = dict(_OPTION.findall(body))
+            if "dedent" in options:
+                options["dedent"] = int(options["dedent"])
             reader = LiteralIncludeReader(str((source.parent / argument).resolve()), options, config)
             return f"```{options.get('language', 'python')}\n{reader.read()[0].rstrip()}\n```"
         body = _OPTION.sub("", body).strip()
