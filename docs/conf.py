@@ -11,7 +11,7 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.transforms import SphinxTransform
 
-sys.path.insert(0, str(Path(__file__).parent))  # names_table, lessons, translations
+sys.path.insert(0, str(Path(__file__).parent))  # names_table and its neighbours
 
 project = "miniconv"
 author = "The miniconv authors"
@@ -19,7 +19,10 @@ copyright = author
 release = metadata.version("miniconv")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "names_table", "lessons"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
+    "names_table", "results_tables", "lessons", "explorer_page",
+]  # fmt: skip
 exclude_patterns = ["_build", "jupyter_execute"]
 locale_dirs = ["locale"]
 gettext_compact = False
@@ -40,6 +43,7 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+myst_url_schemes = ["http", "https", "mailto", "explorer"]
 
 default_role = "code"
 autodoc_default_options = {"members": True, "member-order": "bysource"}

@@ -14,6 +14,7 @@ from myst_parser.config.main import MdParserConfig
 from sphinx.directives.code import LiteralIncludeReader
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import extract_messages
 from translations import CATALOGUES, TRANSLATED
 
@@ -57,12 +58,17 @@ class EverythingIsTranslated(SphinxTransform):
     def apply(self):
         page = self.env.docname
         if is_chinese(self.app) and is_translated(page):
-            there = {message for _, message in extract_messages(self.document)}
+            there = {text for node, text in extract_messages(self.document) if not _is_option(node)}
             known = catalogue(page)
             for message in sorted(there - known.keys()):
                 logger.warning("no Chinese for %r: make translations", message, location=page)
             for message in sorted(known.keys() - there):
                 logger.warning("the page no longer says %r: make translations", message, location=page)
+
+
+def _is_option(node):
+    """Whether it is of the page's front matter, which Sphinx takes away later."""
+    return isinstance(node, nodes.field_name) or isinstance(node.parent, nodes.field_body)
 
 
 def is_translated(page):
@@ -95,6 +101,26 @@ def fill_bar(app, pagename, templatename, context, doctree):
     if doctree is not None and pagename.startswith("learn/"):
         context["minutes"] = minutes(doctree)
         context["notebook"] = f"{root}{notebook_path(pagename)}"
+
+
+class Lessons(SphinxDirective):
+    """``lessons``: a list of lessons, each with the question that it answers: lines of ``NN-name: question``."""
+
+    has_content = True
+
+    def run(self):
+        items = nodes.enumerated_list(classes=["lessons"])
+        for at, line in enumerate(self.content):
+            name, _, question = line.partition(": ")
+            there = f"learn/{name}" in self.env.found_docs
+            text = f"{{doc}}`learn/{name}`" if there else name
+            item = nodes.list_item("", *self.parse_text_to_nodes(text, offset=self.content_offset + at))
+            item[0]["translatable"] = False  # the title is translated where it stands
+            paragraph = nodes.paragraph(question, question)
+            self.set_source_info(paragraph)
+            items += item
+            item += paragraph
+        return [items]
 
 
 # ---- the notebook ---------------------------------------------------------------------------------------------
@@ -164,6 +190,7 @@ def _plain(text, source, config):
         return "\n".join(f"> {line}".rstrip() for line in [f"**{argument}**"] * bool(argument) + body.split("\n"))
 
     text = _FENCE.sub(block, text)
+    text = re.sub(r"\[([^\]]*)\]\(<?explorer:[^)]*\)", r"\1", text)  # a notebook has no such page beside it
     text = re.sub(r"\]\((?![a-z]+:)([\w./-]+)\.md(#[\w-]+)?\)", r"](\1.ipynb)", text)
     return re.sub(r"\{[\w:-]+\}`~?(?:([^`<]*?)\s*<[^`]*>|([^`]*))`", lambda m: m[1] or f"`{m[2]}`", text)
 
@@ -182,6 +209,7 @@ def write_notebooks(app, exception):
 def setup(app):
     """Sphinx's entry point."""
     app.connect("doctree-read", label_in_chinese)
+    app.add_directive("lessons", Lessons)
     app.add_transform(EverythingIsTranslated)
     app.connect("html-page-context", fill_bar)
     app.connect("build-finished", write_notebooks)
