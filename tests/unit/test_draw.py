@@ -296,6 +296,7 @@ def test_the_same_bytes_every_time():
     assert first.svg() == second.svg()
     assert first.svg(animated=True) == second.svg(animated=True)
     assert first._repr_svg_() == first.svg()
+    assert first.sliding()._repr_svg_() == first.svg(animated=True)
 
 
 def test_an_svg_says_what_it_is():
