@@ -487,7 +487,7 @@ def test_the_command(tmp_path, capsys):
         ("conv1d c1 o1 i1 k2 --svg x.svg", "Kernel size can't be greater than actual input size"),
         ("conv1d c1 --svg x.svg", "missing in"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz one.npy", "holds a single array"),
-        ("conv1d c1 o1 i3 k2 --svg x.svg --npz wrong.npz", "wrong.npz has kernel, but"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --npz wrong.npz", "wrong.npz has no array input, weight"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz none.npz", "No such file"),
     ],
 )
