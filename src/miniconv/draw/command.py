@@ -37,8 +37,8 @@ def main(arguments: argparse.Namespace) -> int:
     Returns:
         0; 2 if nothing could be drawn, with the reason on standard error.
     """
+    from miniconv import advice
     from miniconv.draw import draw
-    from miniconv.problem import ConvProblem
 
     outs = {ending: out for ending in ("svg", "png", "gif") if (out := getattr(arguments, ending)) is not None}
     try:
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
         for ending, out in outs.items():
             if out.suffix != f".{ending}":
                 raise ValueError(f"--{ending} writes a .{ending} file, but got {out}")
-        problem = ConvProblem.parse(" ".join(arguments.problem))
+        problem = advice.parse(" ".join(arguments.problem), arguments.lang)
         given = {} if arguments.npz is None else _arrays(arguments.npz)
         drawing = draw(
             problem,
@@ -63,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
         for out in outs.values():
             drawing.save(out, animated=arguments.animated, dark=arguments.dark, font=arguments.font)
     except (ImportError, IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"miniconv draw: {error}", file=sys.stderr)
+        print("\n".join([f"miniconv draw: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
     print(drawing.description)
     return 0
