@@ -104,14 +104,16 @@ class Compiled:
         if found is None:
             # an output that finds no memory is refused here, before tables are made for it
             namespace(input).empty(problem.batched_output_shape, dtype=input.dtype)
-            layout = Layout(_five(byte_strides(input)), _five(byte_strides(weight)), self._output_strides())
+            output = self._strides_of(problem.batched_output_shape)
+            layout = Layout(_five(byte_strides(input)), _five(byte_strides(weight)), output)
             name, _ = choose(problem, layout, host(), reproducible)
             work = PATHS[name].prepare(problem, layout, host(), count)
             found = self._known.remember(key, _ready(work, problem, input))
         return found
 
-    def _output_strides(self) -> tuple[int, ...]:
-        shape, itemsize = self.problem.batched_output_shape, np.dtype(self.problem.dtype).itemsize
+    def _strides_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The strides of five axes that an operand in the problem's memory format has."""
+        itemsize = np.dtype(self.problem.dtype).itemsize
         if self.problem.memory_format == "contiguous":
             return _five(_contiguous(shape, itemsize))
         order, back = _order(len(shape))
@@ -119,11 +121,10 @@ class Compiled:
         return _five(tuple(turned[axis] for axis in back))
 
     def explain(self, threads_wanted: int | None, reproducible: bool) -> tuple[str, ...]:
-        """The engine's part of ``ConvPlan.explain``, for contiguous operands."""
-        problem, itemsize = self.problem, np.dtype(self.problem.dtype).itemsize
-        shapes = (problem.batched_input_shape, problem.weight_shape)
-        first, second = (_five(_contiguous(shape, itemsize)) for shape in shapes)
-        layout = Layout(first, second, self._output_strides())
+        """The engine's part of ``ConvPlan.explain``, for operands in the problem's memory format."""
+        problem = self.problem
+        shapes = (problem.batched_input_shape, problem.weight_shape, problem.batched_output_shape)
+        layout = Layout(*map(self._strides_of, shapes))
         name, refused = choose(problem, layout, host(), reproducible)
         count = threads_for(problem, threads_wanted)
         work = PATHS[name].prepare(problem, layout, host(), count)
