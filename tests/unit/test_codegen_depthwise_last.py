@@ -28,7 +28,7 @@ Values = NDArray[Any]
 PROBLEMS = """conv2d n2 c5 o5 g5 i9x11 k3x2 p1x1 bias
 conv2d n2 c16 o16 g16 i8x9 k3x3 s2x3 p1x2 d1x2 bias
 conv2d n1 c37 o37 g37 i7x6 k3x3 p1:0x2:1
-conv2d n1 c144 o144 g144 i6x5 k3x3 p1x1 bias
+conv2d n1 c144 o144 g144 i6x15 k3x3 p1x1 bias
 conv2d n1 c230 o230 g230 i3x4 k3x2 p1x1
 conv2d n1 c20 o20 g20 i5x4 k2x2 p9x7 s5x3 d3x2
 conv2d n1 c8 o8 g8 i12x13 k11x9 p5x4
@@ -36,7 +36,7 @@ conv1d n2 c19 o19 g19 i40 k5 s2 p3 d2 bias
 conv1d c4 o4 g4 i9 k3 p1 bias
 conv3d n2 c17 o17 g17 i5x4x6 k3x2x3 p1x0x2 s1x2x1 d1x1x2 bias
 conv_transpose1d n1 c6 o6 g6 i9 k3 s2 p1 d3
-conv_transpose2d n2 c33 o33 g33 i5x4 k4x3 s2x3 p1x1 op1x0 bias
+conv_transpose2d n2 c33 o33 g33 i5x14 k4x3 s2x3 p1x1 op1x0 bias
 conv_transpose2d n1 c9 o9 g9 i5x6 k2x1 s5x3
 conv_transpose3d n1 c18 o18 g18 i3x2x4 k2x3x2 s2x1x3 p1x0x1""".splitlines()
 

@@ -13,9 +13,10 @@ from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
 from miniconv.problem import ConvProblem
 
-__all__ = ["depthwise_last", "depthwise_last_refusal"]
+__all__ = ["depthwise_last", "depthwise_last_refusal", "pixels_together"]
 
 MOST_TAPS = 256  # more are better summed in parts, as the direct path does
+MOST_PIXELS = 4  # together, if the registers hold their sums and a pixel's weights
 LEAST_VECTOR_BYTES = 16
 ITEMSIZE = {"float32": 4, "float64": 8}
 
@@ -53,7 +54,8 @@ def depthwise_last(problem: ConvProblem, layout: Layout, target: Target, threads
     tables = Tables.of(problem, layout, lanes, itemsize)
     for word, vectors in tables.groups.items():
         kind = vectors, tables.columns_outside
-        kernel = module(emit_pixels, problem.dtype, target, *kind).get_function_address(pixels_name(*kind))
+        kernels = module(emit_pixels, problem.dtype, target, *kind, pixels_together(target, vectors))
+        kernel = kernels.get_function_address(pixels_name(*kind))
         tables.program[word + GROUP["kernel"]] = kernel
     stages = module(emit_stages, problem.dtype, target)
     return Work(
@@ -68,6 +70,11 @@ def depthwise_last(problem: ConvProblem, layout: Layout, target: Target, threads
         threads=threads,
         lines=(f"groups of {max(tables.groups.values())} vectors of {lanes} channels, a row of pixels at a time",),
     )
+
+
+def pixels_together(target: Target, vectors: int) -> int:
+    """How many pixels of so many vectors of channels the registers hold, beside a weight."""
+    return max(1, min(MOST_PIXELS, (target.registers - 2) // vectors - 1))
 
 
 def _fitting(problem: ConvProblem, target: Target) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from miniconv.codegen.depthwise_last_tables import AXES, CELL, GROUP, RECORD, TAP
+from miniconv.codegen.depthwise_last_tables import AXES, CELL, GROUP, RECORD, RUN, TAP
 from miniconv.codegen.emit import Code, Value
 from miniconv.codegen.kernels import CONTEXT, Element
 
@@ -18,38 +18,54 @@ def pixels_name(vectors: int, columns_outside: bool) -> str:
     return f"{'columns' if columns_outside else 'rows'}_of_{vectors}"
 
 
-def emit_pixels(code: Code, element: Element, vectors: int, columns_outside: bool) -> None:
-    """A row of pixels, so many vectors of channels of each: sums over the taps of all three axes, in registers."""
+def emit_pixels(code: Code, element: Element, vectors: int, columns_outside: bool, together: int) -> None:
+    """A row of pixels, so many vectors of channels of each: sums over the taps of all three axes, in registers.
+
+    Pixels of a run are computed so many together: a weight is loaded once for all of them.
+    """
     vector, size, align = element.vector, element.bytes * element.lanes, element.bytes
     with code.function(pixels_name(vectors, columns_outside), *PIXELS) as arguments:
         program, x, u, bias, y, cell_d, cell_h, last = arguments
         places: list[Value] = [*(v * size for v in range(vectors - 1)), last]
         r = code.words(program, RECORD)
         outer = [code.words(cell, CELL) for cell in (cell_d, cell_h)]
-        with code.loop(0, r["cells_w"]) as pixel:
-            cell = code.words(code.table(program, r["cell_table_w"], pixel.index, CELL), CELL)
-            cells = [cell, *outer] if columns_outside else [*outer, cell]
-            values: list[Value] = ["zeroinitializer"] * vectors
+        with code.loop(0, r["runs"]) as number:
+            run = code.words(code.table(program, r["run_table"], number.index, RUN), RUN)
+            cells = [run, *outer] if columns_outside else [*outer, run]
+            whole = code.sub(run["count"], code.rest(run["count"], together))
 
-            def add(cells: list[dict[str, str]], x: str, u: str, before: list[Value]) -> list[Value]:
+            def add(cells: list[dict[str, str]], x: list[str], u: str, before: list[Value]) -> list[Value]:
                 """The sums with the products of all taps of the first of these cells, and of the others within."""
                 if not cells:
                     after: list[Value] = []
-                    for place, total in zip(places, before):
-                        some, weight = (code.load(vector, p, place, align) for p in (x, u))
-                        after.append(element.multiply_add(code, weight, some, total))
+                    for v, place in enumerate(places):
+                        weight = code.load(vector, u, place, align)
+                        for p, pixel in enumerate(x):
+                            some = code.load(vector, pixel, place, align)
+                            after.append(element.multiply_add(code, weight, some, before[v * len(x) + p]))
                     return after
                 taps = code.table(program, cells[0]["tap_table"])
                 with code.loop(0, cells[0]["taps"], carried=[(vector, value) for value in before]) as loop:
                     tap = code.words(code.at(taps, code.mul(loop.index, 8 * len(TAP))), TAP)
-                    inside = code.at(x, tap["input"]), code.at(u, tap["weight"])
-                    loop.next[:] = add(cells[1:], *inside, list(loop.next))
+                    inside = [code.at(pixel, tap["input"]) for pixel in x]
+                    loop.next[:] = add(cells[1:], inside, code.at(u, tap["weight"]), list(loop.next))
                 return list(loop.values)
 
-            into = code.at(y, code.mul(pixel.index, r["y_w"]))
-            for place, total in zip(places, add(cells, x, u, values)):
-                added = code.load(vector, bias, place, align)
-                code.store(vector, code.op(f"fadd {vector} {total}, {added}"), into, place, align)
+            parts: list[tuple[Value, Value, int]] = [(0, whole, together), (whole, run["count"], 1)]
+            for begin, end, count in parts if together > 1 else parts[:1]:
+                with code.loop(begin, end, count) as first:
+                    numbers = [code.add(first.index, p) for p in range(count)]
+                    pixels = [code.at(x, code.mul(number, run["input_step"])) for number in numbers]
+                    into = [
+                        code.at(y, code.add(run["output"], code.mul(number, run["output_step"]))) for number in numbers
+                    ]
+                    zeros: list[Value] = ["zeroinitializer"] * (vectors * count)
+                    sums = add(cells, pixels, u, zeros)
+                    for v, place in enumerate(places):
+                        added = code.load(vector, bias, place, align)
+                        for p, pixel in enumerate(into):
+                            total = code.op(f"fadd {vector} {sums[v * count + p]}, {added}")
+                            code.store(vector, total, pixel, place, align)
 
 
 def emit_stages(code: Code, element: Element) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miniconv.codegen.depthwise_last_tables import AXES, CELL, GROUP, RECORD, TAP, Tables
+from miniconv.codegen.depthwise_last_tables import AXES, CELL, GROUP, RECORD, RUN, TAP, Tables
 from miniconv.codegen.model import _memory, _record
 
 __all__ = ["run"]
 
 Values = NDArray[Any]
+Record = dict[str, int]
 
 
 def run(tables: Tables, lanes: int, input: Values, weight: Values, bias: Values | None, output: Values) -> None:
@@ -36,23 +37,28 @@ def run(tables: Tables, lanes: int, input: Values, weight: Values, bias: Values 
         u[tap, : len(channels)] = w[(at + channels * r["w_channel"]) // size]
     u[r["taps"], : len(channels)] = 0 if bias is None else bias
 
-    def taps(axis: str, cell: int) -> list[tuple[int, int]]:
-        """The (input bytes, bytes in u) of an output's taps on an axis."""
-        record = _record(program, r[f"cell_table_{axis}"] + len(CELL) * cell, CELL)
+    def cell(axis: str, index: int) -> Record:
+        """The record of an output's index on an axis."""
+        return _record(program, r[f"cell_table_{axis}"] + len(CELL) * index, CELL)
+
+    def taps(record: Record) -> list[tuple[int, int]]:
+        """The (input bytes, bytes in u) of the taps."""
         rows = program[record["tap_table"] :][: len(TAP) * record["taps"]].reshape(-1, len(TAP))
         return [(int(a), int(b)) for a, b in rows]
 
-    for row, number, pixel in product(range(tables.units[1]), range(r["groups"]), range(r["cells_w"])):
+    runs = [_record(program, r["run_table"] + len(RUN) * i, RUN) for i in range(r["runs"])]
+    pixels = [(run, pixel) for run in runs for pixel in range(run["count"])]
+    for row, number, (run, pixel) in product(range(tables.units[1]), range(r["groups"]), pixels):
         rest, h = divmod(row, r["cells_h"])
         n, d = divmod(rest, r["cells_d"])
         group = _record(program, r["group_table"] + len(GROUP) * number, GROUP)
         first = group["channel"]
         count = group["last"] // size + lanes  # the last vector may repeat some of the one before
         sums = np.zeros(count, input.dtype)
-        rows, columns = (taps("d", d), taps("h", h)), (taps("w", pixel),)
+        rows, columns = (taps(cell("d", d)), taps(cell("h", h))), (taps(run),)
         for cells in product(*columns, *rows) if tables.columns_outside else product(*rows, *columns):
             at, tap = map(sum, zip(*cells))
-            begin = (n * r["x_image"] + at) // size + first
+            begin = (n * r["x_image"] + at + pixel * run["input_step"]) // size + first
             sums += u[tap // r["u_row"], first:][:count] * x[begin:][:count]
-        at = n * r["y_image"] + d * r["y_d"] + h * r["y_h"] + pixel * r["y_w"]
+        at = n * r["y_image"] + d * r["y_d"] + h * r["y_h"] + run["output"] + pixel * run["output_step"]
         y[at // size + first :][:count] = sums + u[r["taps"], first:][:count]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from miniconv.codegen.records import Table, rows_of
 from miniconv.codegen.schedule import Layout, split
 from miniconv.problem import ConvProblem
 
-__all__ = ["AXES", "CELL", "GROUP", "MOST_VECTORS", "RECORD", "TAP", "Tables", "columns_outside", "taps_of"]
+__all__ = ["AXES", "CELL", "GROUP", "MOST_VECTORS", "RECORD", "RUN", "TAP", "Tables", "columns_outside", "taps_of"]
 
 MOST_VECTORS = 6  # of channels at a time: as many sums, which hide the time that one takes
 AXES = ("d", "h", "w")
@@ -40,11 +41,14 @@ def _fields(*names: str) -> dict[str, int]:
 RECORD = _fields(
     *("channels", "taps", "u_row", "w_channel", "w_d", "w_h", "w_w", "kernel_h", "kernel_w"),
     *("x_image", "y_image", "groups", "group_table"),
-    *(f"{name}_{axis}" for axis in AXES for name in ("cells", "cell_table", "y")),
+    *(f"{name}_{axis}" for axis in "dh" for name in ("cells", "cell_table", "y")),
+    *("runs", "run_table"),
 )
 # last: from the first vector to the last; kernel: the address of the micro-kernel
 GROUP = _fields("channel", "vectors", "last", "kernel")
 CELL = _fields("taps", "tap_table")  # of an output's index on one axis
+# Pixels of a row that the same taps meet; the taps' inputs are those of the first, the others' lie so far apart.
+RUN = _fields("taps", "tap_table", "count", "input_step", "output", "output_step")
 TAP = _fields("input", "weight")
 
 
@@ -58,8 +62,14 @@ def taps_of(problem: ConvProblem, axis: int) -> tuple[Table, Table, Table]:
 
     An axis that the problem does not have is a single cell with a single tap.
     """
+    inputs, taps, meets = _meetings(problem, axis)
+    return meets.sum(axis=1), inputs[meets], np.broadcast_to(taps, meets.shape)[meets]
+
+
+def _meetings(problem: ConvProblem, axis: int) -> tuple[Table, Table, NDArray[np.bool_]]:
+    """For each output and each tap of an axis the input's index, the tap's, and whether there is such an input."""
     if -axis > problem.spatial_dims:
-        return np.ones(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return np.zeros((1, 1), np.int64), np.zeros(1, np.int64), np.ones((1, 1), np.bool_)
     stride, dilation, low = problem.stride[axis], problem.dilation[axis], problem.padding[axis][0]
     outputs = np.arange(problem.output_size[axis])[:, None]
     taps = np.arange(problem.kernel_size[axis])
@@ -69,7 +79,25 @@ def taps_of(problem: ConvProblem, axis: int) -> tuple[Table, Table, Table]:
     else:
         inputs, rest = stride * outputs + dilation * taps - low, np.zeros_like(outputs)
     meets = (inputs >= 0) & (inputs < problem.input_size[axis]) & (rest == 0)
-    return meets.sum(axis=1), inputs[meets], np.broadcast_to(taps, meets.shape)[meets]
+    return inputs, taps, meets
+
+
+def _runs_of(problem: ConvProblem) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+    """The outputs of the last axis that the same taps meet: the first one, how many, from one to the next, the taps.
+
+    The taps are pairs of indices, in the first output's input and in the weight.
+    """
+    inputs, taps, meets = _meetings(problem, -1)
+    apart = problem.stride[-1] if problem.transposed else 1
+    runs = []
+    for begin in range(min(apart, len(meets))):
+        these = meets[begin::apart]
+        changes = np.flatnonzero((these[1:] != these[:-1]).any(axis=1)) + 1
+        for first, end in pairwise([0, *changes.tolist(), len(these)]):
+            output = begin + apart * first
+            met = meets[output]
+            runs.append((output, end - first, apart, list(zip(inputs[output][met].tolist(), taps[met].tolist()))))
+    return runs
 
 
 @dataclass(frozen=True)
@@ -109,12 +137,18 @@ class Tables:
             words.append(rows.reshape(-1))
             return begin
 
-        for number, axis in enumerate(AXES):
+        for number, axis in enumerate("dh"):
             count, inputs, indices = taps_of(problem, number - 3)
             after = math.prod(kernel[len(kernel) - 2 + number :])
             tap_table = table(rows_of(inputs * x[2 + number], indices * (after * u_row)))
             cells = table(rows_of(count, tap_table + len(TAP) * (count.cumsum() - count)))
             record |= {f"cells_{axis}": len(count), f"cell_table_{axis}": cells, f"y_{axis}": y[2 + number]}
+        step = x[4] * (1 if problem.transposed else problem.stride[-1])
+        runs = []
+        for output, pixels, apart, met in _runs_of(problem):
+            tap_table = table(np.array([(i * x[4], k * u_row) for i, k in met], np.int64))
+            runs.append((len(met), tap_table, pixels, step, output * y[4], apart * y[4]))
+        record |= {"runs": len(runs), "run_table": table(np.array(runs))}
         vectors = split(-(-channels // lanes), MOST_VECTORS)
         first = [lanes * sum(vectors[:i]) for i in range(len(vectors))]
         # the last vector of all begins earlier, so that it is whole: some channels are computed twice
