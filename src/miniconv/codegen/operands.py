@@ -16,7 +16,7 @@ import numpy as np
 
 from miniconv.arrays import Array, is_tensor, namespace
 from miniconv.codegen import threads
-from miniconv.codegen.engine import Work, execute
+from miniconv.codegen.engine import Work, runner
 from miniconv.codegen.jit import host
 from miniconv.codegen.paths import PATHS, choose
 from miniconv.codegen.schedule import Layout
@@ -37,17 +37,16 @@ It looks at nothing but their addresses. The bias' elements must lie one behind 
 
 
 def _ready(work: Work, problem: ConvProblem, like: Array) -> Ready:
-    make = outputs(problem.batched_output_shape, problem.memory_format, like)
+    make, run = outputs(problem.batched_output_shape, problem.memory_format, like), runner(work)
 
     def on_tensors(input: Array, weight: Array, bias: Array | None = None) -> Array:
         output = make()
-        bias_at = 0 if bias is None else bias.data_ptr()
-        execute(work, input.data_ptr(), weight.data_ptr(), bias_at, output.data_ptr())
+        run(input.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr(), output.data_ptr())
         return output
 
     def on_arrays(input: Array, weight: Array, bias: Array | None = None) -> Array:
         output = make()
-        execute(work, address(input), address(weight), 0 if bias is None else address(bias), address(output))
+        run(address(input), address(weight), 0 if bias is None else address(bias), address(output))
         return output
 
     return on_tensors if is_tensor(like) else on_arrays
