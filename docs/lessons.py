@@ -67,8 +67,8 @@ class EverythingIsTranslated(SphinxTransform):
 
 
 def _is_option(node):
-    """Whether it is of the page's front matter, which Sphinx takes away later."""
-    return isinstance(node, nodes.field_name) or isinstance(node.parent, nodes.field_body)
+    """Whether it is of the front matter, which Sphinx takes away later, or of a cell, which gettext never sees."""
+    return isinstance(node, (nodes.field_name, nodes.image)) or isinstance(node.parent, nodes.field_body)
 
 
 def is_translated(page):
@@ -183,6 +183,8 @@ def _plain(text, source, config):
         _, name, argument, body = match.groups()
         if name == "literalinclude":
             options = dict(_OPTION.findall(body))
+            if "dedent" in options:  # a number, or nothing for as much as there is
+                options["dedent"] = int(options["dedent"]) if options["dedent"] else None
             reader = LiteralIncludeReader(str((source.parent / argument).resolve()), options, config)
             return f"```{options.get('language', 'python')}\n{reader.read()[0].rstrip()}\n```"
         body = _OPTION.sub("", body).strip()
