@@ -96,7 +96,9 @@ def test_a_notebook_is_plain(language, name):
     assert not re.search(r"^[`:]{3,}\{|\{[\w:-]+\}`|\]\(<?explorer:|\.md[)#]", prose, re.MULTILINE)
     assert bool(re.search(r"[\u4e00-\u9fff]", prose)) == (language == "zh")
     if language == "zh":
-        english = [line for line in re.sub(r"```.*?```|\$\$.*?\$\$", "", prose, flags=re.DOTALL).splitlines() if len(line) > 60]
+        english = [
+            line for line in re.sub(r"```.*?```|\$\$.*?\$\$", "", prose, flags=re.DOTALL).splitlines() if len(line) > 60
+        ]
         assert [line for line in english if not re.search(r"[\u4e00-\u9fff]", line)] == []
     assert any(cell.cell_type == "code" for cell in book.cells)
 
@@ -217,7 +219,6 @@ def test_search(browser, address, language, query, found):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_link_into_the_explorer_opens_its_state(browser, address, language):
-    pytest.importorskip("miniconv.explorer")
     links = {}
     for path in (
         SITE / LANGUAGES[language] / "index.html",
