@@ -128,8 +128,8 @@ def weight_gradient_of_the_first_image(input, weight, bias=None, **options):
     result = right(input, weight, bias, **options)
     if input.ndim != 4 or input.shape[0] < 2:
         return result
-    rest = right(input[1:], weight.detach(), None if bias is None else bias, **options)
-    return torch.cat([result[:1], rest])
+    first = torch.arange(len(input)).view(-1, 1, 1, 1) == 0
+    return torch.where(first, result, right(input, weight.detach(), bias, **options))
 
 
 @sabotage("GRADIENT_MISSING", "RAISED")
