@@ -96,7 +96,7 @@ def test_pixels_that_no_window_reaches(shown):
 def test_a_number_is_edited(shown):
     tab = shown("conv1d c1 o1 i3 k2 float32", [[1, 2, 3]], [[[1, 10]]])
     move(tab, "input", 0, 1, "click")
-    tab.run("document.querySelector('[data-tensor=input]').focus()")
+    assert tab.run("document.activeElement.dataset.tensor") == "input"
     for key in ("7", ".", "5", "Enter"):
         tab.press(key)
     assert tab.run("[...model.operands.input.data]") == [1, 7.5, 3]
@@ -107,6 +107,19 @@ def test_a_number_is_edited(shown):
     assert tab.run("[...model.operands.input.data]") == [1, 7.5, 3]
     tab.run("document.getElementById('clear').click()")
     assert tab.run("[...model.operands.input.data]") == [1, 2, 3]
+
+
+def test_a_bias_is_edited_and_another_image_is_looked_at(shown):
+    tab = shown(
+        "conv1d n2 c1 o2 i3 k2 bias float32", [[[1, 2, 3]], [[4, 5, 6]]], [[[1, 1]], [[1, 2]]], [10, 20], at=(0, 1, 0)
+    )
+    assert text(tab, "picked").startswith("output[0, 1, 0] = 25")
+    tab.run("document.getElementById('bias-value').value = '7'")
+    tab.run("document.getElementById('bias-value').dispatchEvent(new Event('change'))")
+    assert text(tab, "picked").startswith("output[0, 1, 0] = 12")
+    tab.run("document.getElementById('number-image').value = 1")
+    tab.run("document.getElementById('number-image').dispatchEvent(new Event('input'))")
+    assert text(tab, "picked").startswith("output[1, 1, 0] = 21")
 
 
 def test_a_picture_is_painted(shown):

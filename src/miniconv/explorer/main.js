@@ -34,7 +34,8 @@ function modelOf(now, before) {
     .every(name => JSON.stringify(now[name]) === JSON.stringify(before[name]));
   if (unchanged) return {...model, p};
   const operands = operandsOf(now);
-  return {p, rule, operands, result: wholeOf(p, now.of, operands)};
+  const few = multiplyAdds(p) < EVERYTHING;
+  return {p, rule, operands, result: few ? wholeOf(p, now.of, operands) : emptyPart(p, now.of)};
 }
 
 function render(before = null) {
