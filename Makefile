@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
 
-.PHONY: help demo test test-targets test-arm test-full coverage bench lint format doctest docs clean
+.PHONY: help demo test test-targets test-arm test-full coverage bench lint format doctest docs test-site translations clean
 
 help:
 	@echo "make demo      convolutions on real pictures and digits; results in demo-out/"
@@ -21,7 +21,9 @@ help:
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make format    what ruff can put right by itself"
 	@echo "make doctest   the examples in docstrings and in the READMEs"
-	@echo "make docs      the site, in docs/_build/html"
+	@echo "make docs      the site, in docs/_build/html, and in Chinese in docs/_build/html/zh"
+	@echo "make test-site the built site in a headless Chromium"
+	@echo "make translations  brings the Chinese catalogues of the lessons up to date"
 	@echo "make clean     remove .venv and everything that was built"
 
 $(READY): pyproject.toml constraints.txt
@@ -79,10 +81,20 @@ format: $(READY)
 
 doctest: $(READY)
 	$(BIN)/python -m pytest --doctest-modules src
-	$(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md src/miniconv/codegen/README.md
+	MINICONV_LANG=en $(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md src/miniconv/codegen/README.md
 
+# Lessons run in the first of the two and not in the second.
 docs: $(READY)
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -d docs/_build/en docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -d docs/_build/zh -D language=zh_CN docs docs/_build/html-zh
+	mv docs/_build/html-zh docs/_build/html/zh
+
+test-site: $(READY)
+	$(PYTEST) tests/parity/test_site.py
+
+translations: $(READY)
+	$(BIN)/python docs/translations.py
 
 clean:
 	rm -rf $(VENV) build dist demo-out docs/_build docs/jupyter_execute docs/reference/generated

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.transforms import SphinxTransform
 
-sys.path.insert(0, str(Path(__file__).parent))  # names_table
+sys.path.insert(0, str(Path(__file__).parent))  # names_table and its neighbours
 
 project = "miniconv"
 author = "The miniconv authors"
@@ -18,21 +19,34 @@ copyright = author
 release = metadata.version("miniconv")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "names_table"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
+    "names_table", "results_tables", "lessons", "explorer_page", "chinese_search",
+]  # fmt: skip
 exclude_patterns = ["_build", "jupyter_execute"]
+locale_dirs = ["locale"]
+gettext_compact = False
+gettext_location = False
 html_theme = "furo"
 html_math_renderer = "mathml"
+html_theme_options = {"top_of_page_buttons": []}
+html_copy_source = False
 html_title = f"miniconv {release}"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_favicon = "_static/window.svg"
 html_css_files = ["site.css"]
 
 # Lessons run at every build, so that no number in them can be out of date.
-nb_execution_mode = "force"
+# `make docs` empties the cache first; the site in Chinese, built second, takes from it what the one in English ran.
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(Path(__file__).parent / "_build" / "executed")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+myst_url_schemes = ["http", "https", "mailto", "explorer"]
 
 default_role = "code"
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -90,8 +104,19 @@ def write_math(writer, node):
     raise nodes.SkipNode
 
 
+class FormulasStay(SphinxTransform):
+    """Formulas that stand alone read the same in every language: they are no message for translators."""
+
+    default_priority = 5  # before Sphinx marks what is to be translated, at 10
+
+    def apply(self):
+        for formula in self.document.findall(nodes.math_block):
+            formula["translatable"] = False
+
+
 def setup(app):
     """Sphinx's entry point."""
+    app.add_transform(FormulasStay)
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-skip-member", is_handed_through, priority=400)
     app.connect("autodoc-skip-member", is_noise)

@@ -9,7 +9,8 @@ from miniconv.audit import audit
 from miniconv.explain import explain
 from miniconv.patch import patch
 from miniconv.problem import ConvProblem, ReceptiveField
+from miniconv.receptive_field import receptive_field
 from miniconv.settings import config
 from miniconv.summary import summary
 
-__all__ = ["ConvProblem", "ReceptiveField", "audit", "config", "explain", "patch", "summary"]
+__all__ = ["ConvProblem", "ReceptiveField", "audit", "config", "explain", "patch", "receptive_field", "summary"]

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from miniconv.audit.command import ARGUMENTS as AUDIT_ARGUMENTS
+from miniconv.draw.command import ARGUMENTS as DRAW_ARGUMENTS
+from miniconv.explain.command import ARGUMENTS as EXPLAIN_ARGUMENTS
+from miniconv.receptive_field.command import ARGUMENTS as RECEPTIVE_FIELD_ARGUMENTS
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -56,6 +59,30 @@ def _audit(arguments: argparse.Namespace) -> int:
     return command.main(arguments)
 
 
+def _draw(arguments: argparse.Namespace) -> int:
+    from miniconv.draw import command
+
+    return command.main(arguments)
+
+
+def _receptive_field(arguments: argparse.Namespace) -> int:
+    from miniconv.receptive_field import command
+
+    return command.main(arguments)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from miniconv.explain import command
+
+    return command.main(arguments, _explorer_page)
+
+
+def _explorer_page(*operands: Any, **options: Any) -> str:
+    from miniconv.explorer import page
+
+    return page(*operands, **options)
+
+
 def _parity(arguments: argparse.Namespace) -> int:
     from miniconv.parity.command import main
 
@@ -69,7 +96,12 @@ COMMANDS = {
         _demo,
         {"--out": {"type": Path, "default": Path("demo-out"), "metavar": "DIR", "help": "the folder (%(default)s)"}},
     ),
+    "draw": Command("a convolution as a picture, with its real numbers", _draw, DRAW_ARGUMENTS),
+    "explain": Command("one element of a convolution, term by term", _explain, EXPLAIN_ARGUMENTS),
     "parity": Command("judge a convolution, miniconv's or anyone's: 'miniconv parity --help'", _parity, None),
+    "receptive-field": Command(
+        "which part of the input each layer of a model sees", _receptive_field, RECEPTIVE_FIELD_ARGUMENTS
+    ),
     "run": Command(
         "run a program, its torch convolutions computed by miniconv",
         _run,

@@ -293,8 +293,10 @@ def _compile(problem: ConvProblem) -> Compiled:
 
 def _batched(problem: ConvProblem) -> ConvProblem:
     """``problem`` as the engine is told of it: with a batch, in the dtype that it is computed in."""
-    batch = 1 if problem.batch is None else problem.batch
-    return replace(problem, dtype=DTYPES[problem.dtype].compute, batch=batch)
+    compute = DTYPES[problem.dtype].compute
+    if problem.batch is not None and problem.dtype == compute:
+        return problem
+    return replace(problem, dtype=compute, batch=1 if problem.batch is None else problem.batch)
 
 
 @lru_cache(maxsize=4096)

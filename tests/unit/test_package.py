@@ -58,7 +58,7 @@ def test_all_names_what_exists_and_nothing_twice(name):
 
 
 def test_public_names():
-    expected = ["ConvProblem", "ReceptiveField", "audit", "config", "explain", "patch", "summary"]
+    expected = ["ConvProblem", "ReceptiveField", "audit", "config", "explain", "patch", "receptive_field", "summary"]
     assert sorted(miniconv.__all__) == expected
     assert set(miniconv.__all__) <= set(dir(miniconv))
 

@@ -70,6 +70,25 @@ def test_a_dropped_tap_and_tf32_are_outside_any_bound():
         assert judge_values(case, "output", tf32, exact, values, kind=kind).name == "WRONG_VALUE"
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_rounded_tap_by_tap_are_recognised_and_other_wrong_sums_are_not(dtype):
+    case = Case.parse(f"conv2d n2 c8 o6 i17x25 k8x9 s8x8 {dtype} random")
+    values = draw(case)
+    exact = Oracle(case, values).output()
+    result = np.zeros(case.output_shape)
+    for kh, kw in np.ndindex(*case.kernel_size):
+        taken = values.input[..., kh : kh + 16 : 8, kw : kw + 24 : 8][..., : result.shape[2], : result.shape[3]]
+        result = round_to(dtype, result + np.einsum("ncij,oc->noij", taken, values.weight[..., kh, kw]))
+
+    def judged(result, kind):
+        return judge_values(case, "output", result, exact, values, kind=kind).name
+
+    assert judged(result, "direct") == "WRONG_VALUE"
+    assert judged(result, "rounded_on_the_way") == "WITHIN_BOUND"
+    for wrong in (0 * result, 0.5 * result, np.roll(result, 1, axis=-1)):
+        assert judged(wrong, "rounded_on_the_way") == "WRONG_VALUE"
+
+
 def test_winograd_bounds_cover_a_line_that_the_direct_bound_does_not():
     """Sobel over a bright line: the transform adds what the sum cancels."""
     case = Case.parse("conv2d n1 c1 o1 i6x6 k3x3 float32 random")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,9 +23,10 @@ from miniconv.codegen.kernels import CONTEXT
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.tables import Schedule
 from miniconv.codegen.target import Target
+from miniconv.lazy import cached_property
 from miniconv.problem import ConvProblem
 
-__all__ = ["Stage", "Work", "direct", "execute"]
+__all__ = ["Again", "Stage", "Work", "direct", "execute"]
 
 _NOTHING = np.zeros(8)  # the bias of a problem that has none
 _NOTHING_ADDRESS = _NOTHING.ctypes.data
@@ -38,12 +40,32 @@ class Stage:
     Attributes:
         address: where it is.
         units: how many.
-        flags: a stage that is run only if one of so many words of shared memory, from so many bytes on, is not 0.
     """
 
     address: int
     units: int
-    flags: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Again:
+    """How an image is computed once more where the stages ask for it; its work is prepared when that first happens.
+
+    Attributes:
+        flags: bytes from the beginning of shared memory to a word for each image, which is not 0 if the stages ask.
+        images: how many.
+        steps: from an image to the next one, of the input and of the output, in bytes.
+        prepare: makes the work of one image.
+    """
+
+    flags: int
+    images: int
+    steps: tuple[int, int]
+    prepare: Callable[[], Work]
+
+    @cached_property
+    def work(self) -> Work:
+        """The work of one image."""
+        return self.prepare()
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,7 @@ class Work:
         itemsize: bytes of an element.
         threads: how many share the units.
         lines: what ``explain`` says.
+        again: which images are then computed once more, if any.
         memory: bytes of scratch memory: those of all threads together, from one thread's to the next one's, and all.
         record: what ``entry`` wants to know, if one thread does all of the work in one stage; else None.
         record_address: where the record lies, or 0.
@@ -72,6 +95,7 @@ class Work:
     itemsize: int
     threads: int
     lines: tuple[str, ...]
+    again: Again | None = None
     memory: tuple[int, int, int] = field(init=False)
     record: NDArray[np.int64] | None = field(init=False)
     record_address: int = field(init=False)
@@ -103,7 +127,7 @@ class Work:
         return np.array([values[name] for name in RECORD], np.int64)
 
 
-def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int, images_apart: bool = False) -> Work:
+def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
     """The path that computes every problem: multiply-adds of packed input, as ``schedule`` and ``tables`` say.
 
     Args:
@@ -111,11 +135,10 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int, i
         layout: strides in bytes, of five axes each.
         target: the processor.
         threads: how many will share the work.
-        images_apart: whether every unit must belong to a single image.
     """
     kernels = library(problem.dtype, target)
     itemsize = kernels.element.bytes
-    schedule = Schedule.of(problem, layout, target, itemsize, threads, images_apart)
+    schedule = Schedule.of(problem, layout, target, itemsize, threads)
     tile, box = schedule.tile, schedule.box
     return Work(
         program=schedule.program,
@@ -157,11 +180,18 @@ def execute(work: Work, input: int, weight: int, bias: int, output: int) -> None
     if work.record_address:
         entry()(work.record_address, input, weight, bias, output, scratch)
         return
-    bias_step = work.itemsize if bias else 0
-    bias = bias or _NOTHING_ADDRESS
-    context = _CONTEXT(work.program.ctypes.data, input, weight, bias, bias_step, output, work.kernels, scratch)
+    bias_at, bias_step = (bias, work.itemsize) if bias else (_NOTHING_ADDRESS, 0)
+    context = _CONTEXT(work.program.ctypes.data, input, weight, bias_at, bias_step, output, work.kernels, scratch)
     address = ctypes.addressof(context)
     for stage in work.stages:
-        if stage.flags and not any((ctypes.c_int64 * stage.flags[1]).from_address(scratch + stage.flags[0])):
-            continue
         threads.run(stage.address, address, stage.units, work.threads, scratch + shared, stride)
+    if work.again is not None:
+        _compute_again(work.again, scratch, input, weight, bias, output)
+
+
+def _compute_again(again: Again, shared: int, input: int, weight: int, bias: int, output: int) -> None:
+    """The images that are asked for in shared memory, which is free for other use from now on."""
+    flags = (ctypes.c_int64 * again.images).from_address(shared + again.flags)
+    for image in [number for number, flag in enumerate(flags) if flag]:
+        at_input, at_output = (image * step for step in again.steps)
+        execute(again.work, input + at_input, weight, bias, output + at_output)

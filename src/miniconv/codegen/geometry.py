@@ -42,14 +42,15 @@ def in_place(
         gaps: whether rows may be followed by cells that are no output's, up to a quarter of their length.
     """
     channel, x_d, x_h, x_w = strides
+    if x_w != itemsize or any(a.in_step != 1 or a.low < 0 or not a.taps for a in axes):
+        return None
     inside = all(s.input == 0 for a in axes for s in a.segments) and all(
-        a.low >= 0 and a.low + a.halo + a.count <= n for a, n in zip(axes, size)
+        a.low + a.halo + a.count <= n for a, n in zip(axes, size)
     )
-    unit = x_w == itemsize and all(a.in_step == 1 for a in axes) and all(a.taps for a in axes)
     width = shape[2] * itemsize
     rows = shape[0] * shape[1] == 1 or (gaps and x_h % itemsize == 0 and width <= x_h <= width * 5 // 4)
     slices = shape[0] == 1 or (x_d % max(1, x_h) == 0 and shape[1] * x_h <= x_d <= shape[1] * x_h * 5 // 4)
-    if not (inside and unit and rows and slices):
+    if not (inside and rows and slices):
         return None
     # a single row has no next one, but its taps may: then, too, the distance is the caller's
     row = x_h if shape[0] * shape[1] > 1 or axes[1].halo else width

@@ -114,7 +114,7 @@ def emit_item(code: Code, element: Element) -> None:
         record = code.table(program, box["pass"])
         r = code.words(record, PASS)
         x = code.at(code.pointer(c["input"]), code.add(code.mul(n, r["x_image"]), code.mul(g, r["x_group"])))
-        w = code.at(code.pointer(c["weight"]), code.mul(g, r["w_group"]))
+        w = code.at(code.pointer(c["weight"]), code.add(code.mul(g, r["w_group"]), box["weight"]))
         y = code.at(code.pointer(c["output"]), code.add(code.mul(n, r["y_image"]), code.mul(g, r["y_group"])))
         y = code.at(y, box["output"])
         planes = code.at(scratch, r["planes"])

@@ -60,7 +60,7 @@ class _Item:
         self.scratch = scratch[record["planes"] // self.itemsize :]  # a tile's sums, before them, are arrays here
         self.panels = scratch[record["panels"] // self.itemsize :]
         self.input = _memory(input)[(n * record["x_image"] + g * record["x_group"]) // self.itemsize :]
-        self.weight = _memory(weight)[g * record["w_group"] // self.itemsize :]
+        self.weight = _memory(weight)[(g * record["w_group"] + item["weight"]) // self.itemsize :]
         self.bias = None if bias is None else bias[g * record["outputs"] :]
         at = n * record["y_image"] + g * record["y_group"] + item["output"]
         self.output = _memory(output)[at // self.itemsize :]

@@ -6,8 +6,10 @@ problem's, which has been validated), and that it lies in memory in a way that s
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -166,7 +168,7 @@ def _five(strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _contiguous(shape: tuple[int, ...], step: int) -> tuple[int, ...]:
-    return tuple(step * int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
+    return (*accumulate(shape[:0:-1], operator.mul, initial=step),)[::-1]
 
 
 def address(x: Array) -> int:

@@ -1,7 +1,8 @@
 """The records that a program is made of: one array of 64-bit integers, which kernels walk and ``model`` executes.
 
 The first words are ``HEAD``. A problem is so many images, groups and *items*; an item is a box of one pass and a range
-of its channel blocks, and names the pass's record (``PASS``), which in turn names its tables:
+of its channel blocks: where its operands begin, and the pass's record (``PASS``), which passes that differ in nothing
+else share. It names tables in turn:
 
     phase_table   (f_d, f_h, f_w) for each phase plane that is packed
     chunk_table   CHUNK: channels that are packed at a time, and their blocks of steps
@@ -33,6 +34,7 @@ __all__ = [
     "STEPS",
     "TILE",
     "Table",
+    "rows_of",
 ]
 
 Table = NDArray[np.int64]
@@ -43,12 +45,20 @@ MAX_ROWS, MAX_VECTORS = 30, 6  # of a tile
 KERNELS = (2, MAX_ROWS + 1, MAX_VECTORS + 1)
 
 
+def rows_of(*columns: Table) -> Table:
+    """A table of which these are the columns."""
+    return np.array(columns, np.int64).T
+
+
 def _fields(*names: str) -> dict[str, int]:
     return {name: index for index, name in enumerate(names)}
 
 
 HEAD = _fields("images", "groups", "items", "item_table")
-ITEM = _fields("pass", "d", "h", "w", "output", "first_block", "end_block")  # d, h, w: the first input cell
+ITEM = _fields(
+    *("pass", "d", "h", "w"),  # the first input cell
+    *("weight", "output", "first_block", "end_block"),
+)
 PASS = _fields(
     *("x_image", "x_group", "x_channel", "x_d", "x_h", "x_w"),  # the caller's input
     *("size_d", "size_h", "size_w"),  # cells of the input

@@ -114,6 +114,11 @@ class Axis:
         return max((tap.step for tap in self.taps), default=0) - self.low if len(self.taps) > 1 else 0
 
     @cached_property
+    def cells(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each tap its index, phase and step, index and step counted from the lowest one."""
+        return tuple((tap.index - self.taps[0].index, tap.phase, tap.step - self.low) for tap in self.taps)
+
+    @cached_property
     def phases(self) -> tuple[int, ...]:
         """The phases of the input that are read."""
         return tuple(sorted({tap.phase for tap in self.taps}))
@@ -147,16 +152,21 @@ def passes_of(problem: ConvProblem) -> list[Pass]:
     """The passes of ``problem``; missing axes in front have one cell and one tap."""
     missing = [[whole_axis(1)]] * (3 - problem.spatial_dims)
     each = range(problem.spatial_dims)
-    per_axis = [_zones(problem, axis) for axis in each]
-    if not _zones_pay(problem, per_axis):
+    per_axis = [_zones(problem, axis) for axis in each] if _may_have_zones(problem) else []
+    if not per_axis or not _zones_pay(problem, per_axis):
         per_axis = [_axis_passes(problem, axis) for axis in each]
     return [(d, h, w) for d, h, w in product(*missing, *per_axis)]
 
 
+def _may_have_zones(problem: ConvProblem) -> bool:
+    """Whether ``_zones_pay`` is worth asking."""
+    if problem.transposed or not any(map(any, problem.padding)):
+        return False
+    return math.prod(problem.input_size) <= ZONED_CELLS and math.prod(problem.output_size) >= MIN_POSITIONS
+
+
 def _zones_pay(problem: ConvProblem, per_axis: list[list[Axis]]) -> bool:
     """Whether to leave out the products with padding, a pass for each zone in which the same taps meet the input."""
-    if problem.transposed or math.prod(problem.input_size) > ZONED_CELLS:
-        return False
     real = math.prod(sum(axis.count * len(axis.taps) for axis in zones) for zones in per_axis)
     zones, outputs = math.prod(map(len, per_axis)), math.prod(problem.output_size)
     return real < 0.85 * outputs * math.prod(problem.kernel_size) and outputs >= zones * MIN_POSITIONS
@@ -295,17 +305,20 @@ def choose_box(axes: Pass, sums: Sums, budget_bytes: int, itemsize: int, steps: 
 def _box_size(axes: Pass, cells: int) -> Triple:
     """All positions, or if a channel's plane has more cells: fewer slices, then fewer rows, then shorter rows."""
     size = [axis.count for axis in axes]
-    for axis in range(3):
-        if _plane_cells(axes, size) <= cells:
+    plane = _plane_cells(axes, size)
+    for i, axis in enumerate(axes):
+        if plane <= cells:
             break
-        one = [1 if i == axis else n for i, n in enumerate(size)]
-        outer = math.prod(1 + a.halo for a in axes[:axis])
-        inner = _plane_cells(axes, one) // outer // (1 + axes[axis].halo)
-        needed = -(-MIN_POSITIONS // max(1, math.prod(size[axis + 1 :])))
-        size[axis] = min(size[axis], max(1, cells // max(1, inner * outer) - axes[axis].halo, needed))
+        row = plane // (size[i] + axis.halo)
+        needed = -(-MIN_POSITIONS // max(1, math.prod(size[i + 1 :])))
+        size[i] = min(size[i], max(1, cells // max(1, row) - axis.halo, needed))
+        plane = row * (size[i] + axis.halo)
     return size[0], size[1], size[2]
 
 
 def _plane_cells(axes: Pass, size: Sequence[int]) -> int:
     """The packed cells of a channel."""
-    return math.prod(max(1, len(axis.phases)) * (n + axis.halo) for axis, n in zip(axes, size))
+    cells = 1
+    for axis, n in zip(axes, size):
+        cells *= max(1, len(axis.phases)) * (n + axis.halo)
+    return cells

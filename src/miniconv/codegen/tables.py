@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 
 import numpy as np
 
 from miniconv.codegen.geometry import LINE_BYTES, Geometry, in_place, packed
-from miniconv.codegen.records import HEAD, KERNELS, PASS, TILE, Table
+from miniconv.codegen.records import HEAD, KERNELS, PASS, TILE, Table, rows_of
 from miniconv.codegen.schedule import (
     PAGE_BYTES,
     STEPS_IN_REGISTERS,
@@ -74,7 +74,6 @@ class Schedule:
         target: Target,
         itemsize: int,
         threads: int = 1,
-        images_apart: bool = False,
     ) -> Schedule:
         """The schedule of ``problem`` for operands that lie as ``layout`` says.
 
@@ -84,19 +83,15 @@ class Schedule:
             target: the processor.
             itemsize: bytes of an element: 4 or 8.
             threads: how many will share the work. The cut changes with it, the sums do not.
-            images_apart: whether every unit must belong to a single image.
         """
-        return _Writer(problem, layout, target, itemsize, threads, images_apart).schedule()
+        return _Writer(problem, layout, target, itemsize, threads).schedule()
 
 
 class _Writer:
     """Writes the tables; a class for what they all need to know."""
 
-    def __init__(
-        self, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int, images_apart: bool
-    ) -> None:
+    def __init__(self, problem: ConvProblem, layout: Layout, target: Target, itemsize: int, threads: int) -> None:
         self.problem, self.layout, self.target = problem, layout, target
-        self.images_apart = images_apart
         self.itemsize, self.threads = itemsize, threads
         self.lanes = target.lanes(itemsize)
         self.budget = min(target.l2_bytes // 2, LARGEST_BUDGET)
@@ -108,6 +103,7 @@ class _Writer:
         self.end = len(HEAD)
         self.kernels: set[tuple[bool, int, int]] = set()
         self.scratch_bytes = 0
+        self.records: dict[tuple[object, ...], tuple[int, int]] = {}
 
     def table(self, rows: object) -> int:
         """Append a table; the word where it begins."""
@@ -145,7 +141,7 @@ class _Writer:
 
     def images_are_slices(self, images: int) -> bool:
         """Whether the images are a spatial axis: vectors then hold positions of several, and the weights serve all."""
-        if images == 1 or self.images_apart or self.problem.spatial_dims == 3:
+        if images == 1 or self.problem.spatial_dims == 3:
             return False
         outputs = math.prod(self.problem.output_size)
         vectors = -(-outputs // self.lanes)
@@ -171,7 +167,7 @@ class _Writer:
         steps = sums.channels * cells_of(axes)
         weights = self.outputs * self.channels * cells_of(axes) * self.itemsize
         kept = sums.panelled and self.channels_outside(steps, self.budget // 2)
-        if weights <= self.budget and not kept and not self.geometry(axes, whole, sums.panelled).packed:
+        if weights <= self.budget and not kept and self.in_place(axes, whole, sums.panelled):
             return Box(whole, sums)
         return choose_box(axes, sums, self.budget, self.itemsize, steps if kept else 0)
 
@@ -182,22 +178,25 @@ class _Writer:
         if parts > 1 and math.prod(size) >= parts * 2 * self.lanes * 3 and size[cut] >= parts:
             size[cut], parts = -(-size[cut] // parts), 1
         pieces = [_pieces(axis, n, m) for axis, n, m in zip(axes, size, (1, 1, self.lanes))]
-        records: dict[tuple[int, ...], tuple[int, int]] = {}
+        weight = sum(axis.taps[0].index * stride for axis, stride in zip(axes, self.layout.weight[2:]) if axis.taps)
         items: list[Sequence[int]] = []
         for corner in product(*pieces):
-            shape = (corner[0].count, corner[1].count, corner[2].count)
-            if shape not in records:
-                records[shape] = self.record(axes, shape, box.sums)
-            record, blocks = records[shape]
+            record, blocks = self.record(axes, (corner[0].count, corner[1].count, corner[2].count), box.sums)
             output = sum(piece.out * stride for piece, stride in zip(corner, self.layout.output[2:]))
-            bounds = np.cumsum([0, *split(blocks, -(-blocks // parts))]).tolist()
-            for first, end in pairwise(bounds):
-                items.append((record, *(piece.input for piece in corner), output, first, end))
+            for first, end in pairwise(accumulate(split(blocks, -(-blocks // parts)), initial=0)):
+                items.append((record, *(piece.input for piece in corner), weight, output, first, end))
         return items
 
     def record(self, axes: Pass, shape: Triple, sums: Sums) -> tuple[int, int]:
-        """The record of a pass over boxes of one shape, and how many channel blocks it has."""
+        """The record of a pass over boxes of one shape, and how many channel blocks it has; the same for equal ones."""
         geometry = self.geometry(axes, shape, sums.panelled)
+        key = shape, sums, geometry, *(axis.cells for axis in axes)
+        if key not in self.records:
+            self.records[key] = self.new_record(axes, shape, sums, geometry)
+        return self.records[key]
+
+    def new_record(self, axes: Pass, shape: Triple, sums: Sums, geometry: Geometry) -> tuple[int, int]:
+        """As ``record``, for the first of those that are equal."""
         y_d, y_h, y_w = (self.layout.output[2 + i] * axes[i].out_step for i in range(3))
         lanes = Lanes(
             *(shape, geometry, self.itemsize, self.lanes, 0, sums.panelled),
@@ -218,7 +217,8 @@ class _Writer:
         # weights that lie one behind another need no table of steps
         walks = sums.panelled and bool((steps[:, 1] == np.arange(len(steps)) * self.itemsize).all())
         tiles[:, TILE["kernel"]] = walks * KERNELS[1] * KERNELS[2] + tiles[:, TILE["vectors"]]
-        self.kernels |= {(walks, rows, int(v)) for rows in blocks for v in tiles[[0, -1], TILE["vectors"]]}
+        vectors = tiles[0, TILE["vectors"]].item(), tiles[-1, TILE["vectors"]].item()
+        self.kernels |= set(product([walks], set(blocks), vectors))
         phases = list(product(*(axis.phases for axis in axes)))
         all_steps = sums.channels * cells_of(axes)
         inputs = sums.channels * lanes.total * self.itemsize
@@ -252,7 +252,7 @@ class _Writer:
             "chunk_table": self.table(chunks),
             **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1], "y_w": y_w},
             "outputs": self.outputs,
-            "block_table": self.table(list(zip(np.cumsum([0, *blocks]).tolist(), blocks))),
+            "block_table": self.table(list(zip(accumulate(blocks, initial=0), blocks))),
             "tiles": len(tiles),
             "tile_table": self.table(tiles),
             "channels_outside": kept,
@@ -262,7 +262,7 @@ class _Writer:
     def panel_steps(self, steps: Table, vectors: int) -> int:
         """The table of steps for panels of so many vectors: the same weights, and rows one behind another."""
         rows = np.arange(len(steps)) * vectors * self.target.vector_bytes
-        return self.table(np.stack([rows, steps[:, 1]], axis=1))
+        return self.table(rows_of(rows, steps[:, 1]))
 
     def channels_outside(self, steps: int, cached_bytes: int) -> bool:
         """Whether the outer loop is over blocks of channels; then a box's panels are all made first, and kept.
@@ -276,6 +276,10 @@ class _Writer:
 
     def geometry(self, axes: Pass, shape: Triple, panelled: bool) -> Geometry:
         """The caller's own memory if nothing has to be copied, else scratch."""
+        return self.in_place(axes, shape, panelled) or packed(axes, shape, self.size, self.itemsize)
+
+    def in_place(self, axes: Pass, shape: Triple, panelled: bool) -> Geometry | None:
+        """The caller's own memory, if nothing has to be copied and a copy does not pay."""
         strides = self.layout.input[1:]
         there = in_place(axes, shape, self.size, strides, self.itemsize, gaps=not panelled)
         # planes a multiple of the cache's sets apart would push one another out
@@ -284,26 +288,22 @@ class _Writer:
         bytes_ = (self.problem.batch or 1) * self.problem.in_channels * strides[0]
         scattered = strides[0] >= PAGE_BYTES and bytes_ > SCATTERED_BYTES
         if there is None or (not panelled and self.outputs > 32 and (crowded or scattered)):
-            return packed(axes, shape, self.size, self.itemsize)
+            return None
         return there
 
     def steps(self, axes: Pass, geometry: Geometry, chunk: int) -> tuple[Table, list[Sequence[int]]]:
         """The steps, and the chunks of channels."""
         w = self.layout.weight
         w_channel = w[0] if self.problem.transposed else w[1]
-        phase = {f: i * geometry.plane for i, f in enumerate(product(*(axis.phases for axis in axes)))}
-        unit = (geometry.slice, geometry.row, self.itemsize)
-        taps = [
-            (
-                phase[tuple(tap.phase for tap in cell)]
-                + sum((tap.step - axis.low) * bytes_ for tap, axis, bytes_ in zip(cell, axes, unit)),
-                sum(tap.index * stride for tap, stride in zip(cell, w[2:])),
-            )
-            for cell in product(*(axis.taps for axis in axes))
-        ]
+        planes = math.prod(len(axis.phases) for axis in axes) * geometry.plane
+        taps = [(0, 0)]
+        for axis, bytes_, stride in zip(axes, (geometry.slice, geometry.row, self.itemsize), w[2:]):
+            planes //= max(1, len(axis.phases))
+            ways = [(axis.phases.index(f) * planes + step * bytes_, i * stride) for i, f, step in axis.cells]
+            taps = [(x + more_x, at + more) for x, at in taps for more_x, more in ways]
         together = max(1, STEPS_IN_REGISTERS // max(1, len(taps)))  # channels in one block of steps
-        channel = np.arange(min(together, chunk))[:, None, None] * [geometry.channel, w_channel]
-        steps = (channel + np.array(taps, np.int64).reshape(1, -1, 2)).reshape(-1, 2).astype(np.int64)
+        channel = np.arange(min(together, chunk))[:, None, None] * np.array([geometry.channel, w_channel])
+        steps = (channel + np.array(taps, np.int64).reshape(1, -1, 2)).reshape(-1, 2)
         chunks: list[Sequence[int]] = []
         tables: dict[int, tuple[int, int]] = {}
         for first in range(0, self.channels, chunk):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen.geometry import Geometry
-from miniconv.codegen.records import RUN, SOURCE, TILE, Table
+from miniconv.codegen.records import RUN, SOURCE, TILE, Table, rows_of
 from miniconv.codegen.schedule import Triple, split
 
 __all__ = ["Lanes", "tile_table"]
@@ -69,14 +69,16 @@ def tile_table(lanes: Lanes, steps: Callable[[int], int], table: Callable[[objec
     """
     shape, geometry, size, total = lanes.shape, lanes.geometry, lanes.itemsize, lanes.total
     sizes = np.array(split(-(-total // lanes.vector), lanes.vectors))
-    begins = np.cumsum([0, *sizes[:-1]]) * lanes.vector
-    ends = np.minimum(begins + sizes * lanes.vector, total)
-    rows = np.arange(shape[0] * shape[1])
-    row_input = rows // shape[1] * geometry.slice + rows % shape[1] * geometry.row
+    ends = sizes.cumsum() * lanes.vector
+    begins = ends - sizes * lanes.vector
+    ends[-1] = total
+    slices, rows = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
+    row_input = slices * geometry.slice + rows * geometry.row
     y_d, y_h, y_w = lanes.outputs
-    row_output = rows // shape[1] * y_d + rows % shape[1] * y_h
-    row_lane = rows * shape[2] if lanes.panelled else row_input // size
-    in_line = bool((row_lane == rows * shape[2]).all() and (row_output == rows * shape[2] * y_w).all())
+    row_output = slices * y_d + rows * y_h
+    number = (slices * shape[1] + rows) * shape[2]  # of a row's first output
+    row_lane = number if lanes.panelled else row_input // size
+    in_line = bool((row_lane == number).all() and (row_output == number * y_w).all())
     firsts = begins.copy()
     if total >= sizes[-1] * lanes.vector:  # the last tile begins earlier, for the caller's memory may end behind it
         firsts[-1] = min(firsts[-1], total - sizes[-1] * lanes.vector)
@@ -86,23 +88,24 @@ def tile_table(lanes: Lanes, steps: Callable[[int], int], table: Callable[[objec
     width = total if in_line else shape[2]
     runs = _runs(begins, ends, firsts, row_lane[:1] if in_line else row_lane, width)
     output = row_output[runs.row] + runs.column * y_w
-    run_table = table(np.stack([runs.lane, runs.length, output], axis=1))
-    run_count = np.bincount(runs.tile, minlength=len(sizes))
-    start = np.cumsum(run_count) - run_count
+    count = np.bincount(runs.tile, minlength=len(sizes))
+    start = count.cumsum() - count
     one = np.minimum(start, len(output) - 1)
-    dense = (run_count == 1) & (runs.length[one] == sizes * lanes.vector) & (y_w == size)
+    run_table = table(rows_of(runs.lane, runs.length, output))
+    tiles = np.zeros((len(sizes), len(TILE)), np.int64)
     fields = {
-        "position": np.zeros_like(firsts) if lanes.panelled else firsts * size,
+        "position": 0 if lanes.panelled else firsts * size,
         "vectors": sizes,
-        "steps": np.array([steps(int(vectors)) for vectors in sizes]),
-        "runs": run_count,
+        "steps": np.where(sizes == sizes[0], steps(int(sizes[0])), steps(int(sizes[-1]))),
+        "runs": count,
         "run_table": run_table + len(RUN) * start,
-        "dense": dense,
+        "dense": (count == 1) & (runs.length[one] == sizes * lanes.vector) & (y_w == size),
         "output": output[one] - runs.lane[one] * y_w,
         **(_sources(lanes, sizes, firsts, ends, row_lane, row_input, table) if lanes.panelled else {}),
     }
-    nothing = np.zeros_like(firsts)
-    return np.stack([fields.get(name, nothing) for name in TILE], axis=1)
+    for name, values in fields.items():
+        tiles[:, TILE[name]] = values
+    return tiles
 
 
 def _sources(
@@ -119,33 +122,35 @@ def _sources(
         runs = _runs(firsts, ends, firsts, row_lane, lanes.shape[2])
     else:  # a single row
         runs = _runs(firsts, ends, firsts, row_lane[:1], lanes.total)
-    whole = np.where(
-        np.bincount(runs.tile, minlength=len(sizes)) == 1,
-        runs.length[np.searchsorted(runs.tile, np.arange(len(sizes)))],
-        0,
-    )
     pieces = -(-runs.length // lanes.vector)
-    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    lane = np.repeat(runs.lane, pieces) + number * lanes.vector
-    column = np.repeat(runs.column, pieces) + number * lanes.vector
-    input = row_input[np.repeat(runs.row, pieces)] + column * lanes.itemsize
-    count = np.bincount(np.repeat(runs.tile, pieces), minlength=len(sizes))
-    first = table(np.stack([lane * lanes.itemsize, input], axis=1))
+    number = np.arange(pieces.sum()) - (pieces.cumsum() - pieces).repeat(pieces)
+    lane = runs.lane.repeat(pieces) + number * lanes.vector
+    column = runs.column.repeat(pieces) + number * lanes.vector
+    input = row_input[runs.row.repeat(pieces)] + column * lanes.itemsize
+    of = runs.tile.repeat(pieces)
+    count = np.bincount(of, minlength=len(sizes))
+    first = count.cumsum() - count
+    length = runs.length[np.searchsorted(runs.tile, np.arange(len(sizes)))]
     return {
-        "whole": np.where(whole == sizes * lanes.vector, sizes, 0),
+        "whole": np.where(length == sizes * lanes.vector, sizes, 0),
         "sources": count,
-        "source_table": first + len(SOURCE) * (np.cumsum(count) - count),
+        "source_table": table(rows_of(lane * lanes.itemsize, input)) + len(SOURCE) * first,
     }
 
 
 def _runs(begins: Table, ends: Table, firsts: Table, row_begins: Table, width: int) -> _Runs:
     """The rows, ``width`` lanes each, cut to the lanes of the tiles; ``firsts`` are the tiles' lanes number 0."""
-    low = np.searchsorted(row_begins, begins, side="right") - 1
-    rows = np.searchsorted(row_begins, ends, side="left") - low
-    tile = np.repeat(np.arange(len(begins)), rows)
-    row = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows) + low[tile]
-    begin = np.maximum(begins[tile], row_begins[row])
-    length = np.minimum(ends[tile], row_begins[row] + width) - begin
+    if len(row_begins) == 1:
+        tile, column = np.arange(len(begins)), begins - row_begins
+        return _Runs(tile, np.zeros_like(tile), begins - firsts, column, np.minimum(ends - begins, width - column))
+    low = row_begins.searchsorted(begins, side="right") - 1
+    rows = row_begins.searchsorted(ends) - low
+    tile = np.arange(len(begins)).repeat(rows)
+    row = np.arange(len(tile)) - (rows.cumsum() - rows - low).repeat(rows)
+    column = begins[tile] - row_begins[row]
+    column[column < 0] = 0
+    begin = row_begins[row] + column
+    length = np.minimum(ends[tile] - begin, width - column)
+    runs = _Runs(tile, row, begin - firsts[tile], column, length)
     kept = length > 0
-    tile, row, begin, length = (values[kept] for values in (tile, row, begin, length))
-    return _Runs(tile, row, begin - firsts[tile], begin - row_begins[row], length)
+    return runs if kept.all() else _Runs(*(values[kept] for values in runs))

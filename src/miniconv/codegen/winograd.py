@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from functools import partial
 
-from miniconv.codegen.engine import Stage, Work, direct
+from miniconv.codegen.engine import Again, Stage, Work, direct
 from miniconv.codegen.jit import library, module
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
@@ -42,29 +43,22 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
     Numerics: exact on integers if 4 * S_W < 2^24 in float32; else within gamma_(C_in / groups + 12) * S_W. An image in
         which a number comes out that is not finite is computed again by the direct path.
     Cost: 4 multiply-adds for each output, input channel and output channel, and those of the lanes left over; scratch
-        within 2 MiB for each thread, beside the direct path's; for all threads the transformed weights, 16 / 9 of
-        the weight's bytes, each channel count rounded up to whole vectors and at most ``SHARED_BYTES``.
+        within 2 MiB for each thread, or the direct path's where an image is computed again; for all threads the
+        transformed weights, 16 / 9 of the weight's bytes, each channel count rounded up to whole vectors and at most
+        ``SHARED_BYTES``.
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4.
     """
     kernels = library(problem.dtype, target)
     itemsize = kernels.element.bytes
     schedule = WinogradSchedule.of(problem, layout, target, itemsize, threads)
     stages = module(emit_stages, problem.dtype, target, F2)
-    again = direct(problem, layout, target, threads, images_apart=True)
-    program = np.concatenate([schedule.program, again.program])
-    program[HEAD["direct"]] = len(schedule.program)
-    program[HEAD["run"]] = kernels.run_address
-    program[HEAD["units_per_image"]] = again.stages[0].units // problem.batched_input_shape[0]
-    names = ("weights", "tiles", "again")
-    units = (*schedule.units, again.stages[0].units)
-    flags = (None, None, (int(schedule.program[HEAD["flags"]]), problem.batched_input_shape[0]))
     return Work(
-        program=program,
+        program=schedule.program,
         stages=tuple(
-            Stage(stages.get_function_address(name), count, which) for name, count, which in zip(names, units, flags)
+            Stage(stages.get_function_address(name), count) for name, count in zip(("weights", "tiles"), schedule.units)
         ),
         kernels=kernels.kernel_table(schedule.kernels),
-        scratch_bytes=max(schedule.scratch_bytes, again.scratch_bytes),
+        scratch_bytes=schedule.scratch_bytes,
         shared_bytes=schedule.shared_bytes,
         itemsize=itemsize,
         threads=threads,
@@ -74,5 +68,11 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
             f"tile {schedule.tile.rows} channels x {schedule.tile.vectors} vectors of {kernels.element.lanes}",
             f"transformed weights {schedule.shared_bytes} bytes for all threads",
             f"scratch {schedule.scratch_bytes} bytes each; images that are not finite once more by the direct path",
+        ),
+        again=Again(
+            flags=int(schedule.program[HEAD["flags"]]),
+            images=problem.batched_input_shape[0],
+            steps=(layout.input[0], layout.output[0]),
+            prepare=partial(direct, replace(problem, batch=1), layout, target, threads),
         ),
     )

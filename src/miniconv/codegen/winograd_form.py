@@ -76,7 +76,6 @@ HEAD = _fields(
     *("outputs", "row_blocks", "row_table", "chunks", "chunk_table", "steps"),
     *("planes", "v_row", "v_plane", "sums", "m_plane", "lines", "line", "checks", "buffer"),  # in scratch
     *("turned_in", "turned_out"),  # channels that are turned together: a vector's width, or 1
-    *("direct", "run", "units_per_image"),  # the direct path's program and function
 )
 BLOCK = _fields("vectors", "tiles", "tile_table", "regions", "region_table", "buffer")
 REGION = _fields(

@@ -1,13 +1,13 @@
 """Winograd's kernels: what ``winograd_model`` says, for one processor and one element type, as LLVM IR.
 
 In the order of reading: the weights, stage 1, are in ``winograd_weights``; here are input, products and outputs of a
-block of tiles, stage 2; and stage 3, which computes an image again by the direct path.
+block of tiles, stage 2.
 """
 
 from __future__ import annotations
 
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import CONTEXT, MICRO_KERNEL, Element
+from miniconv.codegen.kernels import MICRO_KERNEL, Element
 from miniconv.codegen.moves import emit_copy
 from miniconv.codegen.records import MAX_VECTORS
 from miniconv.codegen.winograd_emit import (
@@ -250,7 +250,7 @@ def emit_block(code: Code, element: Element) -> None:
 
 
 def emit_stages(code: Code, element: Element, form: Form) -> None:
-    """The stages ``weights``, ``tiles`` and ``again``, and what they call."""
+    """The stages ``weights`` and ``tiles``, and what they call."""
     emit_copy(code, element)
     emit_taps(code, element)
     emit_weights(code, element, form)
@@ -274,17 +274,3 @@ def emit_stages(code: Code, element: Element, form: Form) -> None:
             n = code.mul(rest, h["together"])
             operands = (f"i64 {number}" for number in (n, *reversed(numbers)))
             code.call("@block", f"ptr {context}", *operands, f"ptr {scratch}")
-    with code.function("again", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
-        c, head = context_of(code, context)
-        h = code.words(head, HEAD)
-        other = code.op(f"alloca [{len(CONTEXT)} x i64]")
-        for name, index in CONTEXT.items():
-            code.store("i64", c[name], other, 8 * index)
-        program = code.add(c["program"], code.mul(h["direct"], 8))
-        code.store("i64", program, other, 8 * CONTEXT["program"])
-        flags, run = code.at(code.pointer(c["shared"]), h["flags"]), code.pointer(h["run"])
-        with code.loop(begin, end) as unit:
-            flag = code.load("i64", flags, code.mul(code.divided(unit.index, h["units_per_image"]), 8))
-            with code.when(code.test("ne", flag, 0)):
-                span = f"i64 {unit.index}", f"i64 {code.add(unit.index, 1)}"
-                code.call(run, f"ptr {other}", *span, f"ptr {scratch}")

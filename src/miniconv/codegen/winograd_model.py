@@ -2,7 +2,7 @@
 
 Every function here has its counterpart of the same name there, and does the same with the same tables, a whole block
 at a time where the kernel does it vector by vector. The sums of a product are NumPy's, so on numbers that are not exact
-the last bits may differ. Stage 3 is the direct path's model.
+the last bits may differ. What is then computed again is the direct path's, and so is its model.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class WinogradModel:
         self.scratch = np.full(schedule.scratch_bytes // self.size, np.nan, input.dtype)
 
     def run(self) -> list[int]:
-        """Stages 1 and 2; the images that stage 3 computes again."""
+        """Both stages; the images that are then computed again."""
         with np.errstate(all="ignore"):
             for unit in range(self.units[0]):
                 self.weights(unit)

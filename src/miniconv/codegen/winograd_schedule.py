@@ -12,7 +12,7 @@ direct path's micro-kernel computes it: its *lanes* are tiles here, its steps ch
                   the tiles' inputs transformed:  V [place][channel][lane]
                   the products:                   M [place][output][lane], a panel of outputs at a time
                   M transformed back, plus bias, to the output
-    stage 3   images in which a number came out that is not finite, if any, once more by the direct path
+    then      images in which a number came out that is not finite, if any, once more by the direct path
 
 A block is so small that its V and M stay in the second cache. Its tiles need not be a rectangle: they are counted
 image after image, row after row, and cut where the vectors are full. So no lane idles but the last few. The pieces of a
@@ -29,12 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from miniconv.codegen.records import Table, rows_of
 from miniconv.codegen.schedule import Layout, Tile, choose_tile, split
 from miniconv.codegen.target import Target
 from miniconv.codegen.winograd_form import (
@@ -56,8 +57,6 @@ from miniconv.codegen.winograd_form import (
 from miniconv.problem import ConvProblem
 
 __all__ = ["WinogradSchedule"]
-
-Table = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class _Writer:
         rows = split(self.outputs, cut.tile.rows)
         units = self.images // together * self.problem.groups * len(blocks)
         parts = split(len(rows), min(cut.part, -(-len(rows) // self.parts_for_threads(units))))
-        bounds = np.cumsum([0, *parts])
+        bounds = [*accumulate(parts, initial=0)]
         chunks = [(c, min(cut.chunk, self.channels - c)) for c in range(0, self.channels, cut.chunk)]
         head, scratch_bytes, shared_bytes = self.memory(cut, buffer_bytes, sizes[0])
         step = np.arange(min(STEPS, self.channels))
@@ -146,14 +145,14 @@ class _Writer:
             "blocks": len(blocks),
             "block_table": self.table(blocks),
             "parts": len(parts),
-            "part_table": self.table(np.stack([bounds[:-1], bounds[1:]], axis=1)),
+            "part_table": self.table(list(pairwise(bounds))),
             "together": together,
             "panel": cut.panel,
             "row_blocks": len(rows),
-            "row_table": self.table(list(zip(np.cumsum([0, *rows]).tolist(), rows))),
+            "row_table": self.table(list(zip(accumulate(rows, initial=0), rows))),
             "chunks": len(chunks),
             "chunk_table": self.table(chunks),
-            "steps": self.table(np.stack([step * head["v_row"], step_w], axis=1)),
+            "steps": self.table(rows_of(step * head["v_row"], step_w)),
         }
         self.words[0][:] = [head.get(name, 0) for name in HEAD]
         widths = {width for size in set(sizes) for width in split(size, cut.tile.vectors)}
@@ -200,37 +199,37 @@ class _Writer:
         self, lattices: Sequence[Lattice], together: int, sizes: Sequence[int], widest: int
     ) -> tuple[Table, int]:
         """The blocks' records, and the bytes of the largest buffer."""
-        bounds = np.cumsum([0, *sizes]) * self.lanes
+        bounds = _sums(np.array(sizes)) * self.lanes
         regions, block, buffers = self.regions(lattices, together, bounds)
         table = self.table(regions)
         count = np.bincount(block, minlength=len(sizes))
         tables = {}
         for size in set(sizes):
             widths = split(size, widest)
-            tables[size] = size, len(widths), self.table(list(zip(np.cumsum([0, *widths]).tolist(), widths)))
-        first = table + len(REGION) * np.cumsum([0, *count[:-1]])
-        return np.column_stack([[tables[size] for size in sizes], count, first, buffers]), int(buffers.max())
+            tables[size] = size, len(widths), self.table(list(zip(accumulate(widths, initial=0), widths)))
+        first = table + len(REGION) * (count.cumsum() - count)
+        return rows_of(*np.array([tables[size] for size in sizes]).T, count, first, buffers), int(buffers.max())
 
     def regions(self, lattices: Sequence[Lattice], together: int, bounds: Table) -> tuple[Table, Table, Table]:
         """The records of all regions, the block of each, and the bytes of each block's buffer."""
         first, size = (np.tile([lattice[i] for lattice in lattices], (together, 1)) for i in (0, 1))
         rows, columns = _tiles(size).T
-        begins = np.cumsum([0, *(rows * columns)])
+        begins = _sums(rows * columns)
         # cut where blocks begin, where images do, and around a block's whole rows: what is left are rectangles
         inner = bounds[(bounds > 0) & (bounds < begins[-1])]
-        at = np.searchsorted(begins, inner, side="right") - 1
+        at = begins.searchsorted(inner, side="right") - 1
         width, local = columns[at], inner - begins[at]
         cuts = np.unique(np.concatenate([begins, inner, inner - local % width, inner + -local % width]))
-        start, length = cuts[:-1], np.diff(cuts)
-        of = np.searchsorted(begins, start, side="right") - 1
+        start, length = cuts[:-1], cuts[1:] - cuts[:-1]
+        of = begins.searchsorted(start, side="right") - 1
         row, column = np.divmod(start - begins[of], columns[of])
         many = (column == 0) & (length >= columns[of])
         rows, columns = np.where(many, length // columns[of], 1), np.where(many, columns[of], length)
-        block = np.searchsorted(bounds, start, side="right") - 1
+        block = bounds.searchsorted(start, side="right") - 1
         # whole vectors are read from the buffer, and two columns more
         pitch = (OUT * self.lanes * -(-columns // self.lanes) + self.lanes) * self.itemsize
-        buffer = np.cumsum([0, *(pitch * (OUT * rows + KERNEL - 1))])
-        of_block = buffer[np.searchsorted(start, bounds[:-1])]
+        buffer = _sums(pitch * (OUT * rows + KERNEL - 1))
+        of_block = buffer[start.searchsorted(bounds)]
         fields = {
             **{"image": of // len(lattices), "lane": start - bounds[block], "rows": rows, "columns": columns},
             **{"buffer": buffer[:-1] - of_block[block], "pitch": pitch, "input": 0, "output": 0},
@@ -241,16 +240,15 @@ class _Writer:
             output = first[of, axis] + dilation * OUT * begin
             cell = output - self.problem.padding[axis][0]  # of the input, the first that is seen: it may not exist
             seen = OUT * tiles + KERNEL - 1
-            low = np.clip(-(cell // dilation), 0, seen)
-            high = np.clip(-((cell - self.problem.input_size[axis]) // dilation), low, seen)
+            low = np.minimum(np.maximum(-(cell // dilation), 0), seen)
+            high = np.minimum(np.maximum(-((cell - self.problem.input_size[axis]) // dilation), low), seen)
             fields |= {f"first_{name}": low, f"{name}s_seen": high - low}
             fields |= {f"out_{name}s": np.minimum(OUT * tiles, size[of, axis] - OUT * begin)}
             fields["input"] += (cell + low * dilation) * self.layout.input[3 + axis]
             fields["output"] += output * self.layout.output[3 + axis]
         fields["first_row"] = fields["first_row"] * pitch
         fields["first_column"] = fields["first_column"] * self.itemsize
-        records = np.stack(np.broadcast_arrays(*(fields[name] for name in REGION)), axis=1)
-        return records, block, np.diff([*of_block, buffer[-1]])
+        return rows_of(*(fields[name] for name in REGION)), block, of_block[1:] - of_block[:-1]
 
     def distances(self) -> dict[str, int]:
         """What the caller's operands say."""
@@ -297,6 +295,11 @@ class _Writer:
 
 def _tiles(size: NDArray[np.int64]) -> NDArray[np.int64]:
     return -(-size // OUT)
+
+
+def _sums(x: Table) -> Table:
+    """The sums of the first 0, 1, 2, ... of them."""
+    return np.array([0, *x.tolist()]).cumsum()
 
 
 def _lines(size: int) -> int:

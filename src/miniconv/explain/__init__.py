@@ -89,7 +89,16 @@ def _stated(input: Any, weight: Any, bias: Any = None, *, transposed: bool, **op
     present = [x if x is None or is_tensor(x) else np.asarray(x) for x in (input, weight, bias)]
     dims = len(present[1].shape) - 2
     state = ConvProblem.from_conv_transpose if transposed else ConvProblem.from_conv
-    return state(*(None if x is None else describe(x) for x in present), **options, dims=dims)  # type: ignore[arg-type]  # input and weight are no None
+    operands = [None if x is None else describe(x) for x in present]
+    try:
+        return state(*operands, **options, dims=dims)  # type: ignore[arg-type]  # input and weight are no None
+    except (TypeError, ValueError, RuntimeError) as error:
+        from miniconv.advice import of_call, teach
+
+        given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **({"output_padding": 0} if transposed else {})}
+        op = f"conv{'_transpose' if transposed else ''}{dims}d"
+        teach(error, lambda: of_call(op, [x for x in operands if x is not None], {**given, **options}))
+        raise
 
 
 def _check_border(problem: ConvProblem, padding_mode: str) -> None:

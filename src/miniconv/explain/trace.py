@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from miniconv.explain.links import PARTS, Index, feeds
+from miniconv.language import language as spoken
 from miniconv.problem import ConvProblem
 
 __all__ = ["Term", "Trace", "part_shape"]
@@ -122,10 +123,32 @@ class Trace:
         """The shape of the part that the element belongs to."""
         return part_shape(self.problem, self.of)
 
-    def __str__(self) -> str:
+    def text(self, language: str | None = None, *, rows: int | None = 24, width: int | None = None) -> str:
+        """The formula, the terms as a table, and the sum; ``str`` gives it in English.
+
+        Args:
+            language: ``"en"`` or ``"zh"``; None asks the environment, as ``miniconv.language`` does.
+            rows: how many terms are shown at most, of a longer list the first and the last; None is all.
+            width: columns that it must fit; None is as many as it takes.
+
+        >>> from miniconv.explain import explain
+        >>> print(explain(ConvProblem.parse("conv1d c1 o1 i2 k2 int64"), [[1, 2]], [[[5, 6]]], at=(0, 0)).text("zh"))
+        conv1d c1 o1 i2 k2 int64
+        output[oc, ow] = 对 ic、kw 求和:input[ic, iw] * weight[oc, ic, kw]
+        其中 iw = ow + kw
+        <BLANKLINE>
+        output[0, 0]:共 2 项
+          #    input  值     weight  值  乘积  累加和
+          1  [0, 0]    1  [0, 0, 0]   5     5       5
+          2  [0, 1]    2  [0, 0, 1]   6    12      17
+        1*5 + 2*6 = 17
+        """
         from miniconv.explain.text import written
 
-        return written(self)
+        return written(self, spoken(language), rows, width)
+
+    def __str__(self) -> str:
+        return self.text("en")
 
 
 def part_shape(problem: ConvProblem, of: str) -> tuple[int, ...]:

@@ -77,7 +77,7 @@ def pad(input: Array, pad: Any, mode: str = "constant", value: float | None = No
         return _constant(input, pairs, 0 if value is None else value)
     if value:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    _check_mode(input, pairs, mode)
+    check_mode(input, pairs, mode)
     input = under_autocast(f"{mode}{len(pairs)}d", input)
     memory_format = "contiguous" if mode == "circular" else _memory_format(input)
     # along the axes as memory runs, so that a gradient comes back in the layout of the input, as torch's does
@@ -131,7 +131,7 @@ def _memory_format(x: Array) -> str:
     return describe(x).memory_format
 
 
-def _check_mode(x: Array, pairs: Sequence[tuple[int, int]], mode: str) -> None:
+def check_mode(x: Array, pairs: Sequence[tuple[int, int]], mode: str) -> None:
     """torch's rules for the modes that read the input."""
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")

@@ -15,6 +15,7 @@ import torch
 from torch.nn.modules.conv import _ConvNd
 
 from miniconv import functional as F
+from miniconv.nn.refusals import REFUSALS, teach_call, teach_construction
 from miniconv.padding_forms import SAME_WORDS, padding_by_sides, same_by_size
 
 __all__ = [
@@ -63,7 +64,11 @@ class _Layer(NotScriptable, _ConvNd):
                 value = padding_by_sides(type(self).__name__, value, dims) or value
             setattr(self, name, value if name == "padding" and isinstance(value, str) else _per_axis(value, dims))
         self.transposed = self.op.startswith("conv_transpose")
-        self._check_arguments()
+        try:
+            self._check_arguments()
+        except ValueError as error:
+            teach_construction(error, type(self).__name__, self.op, options, _Layer._check_arguments)
+            raise
         # torch makes a tuple of integer padding, and annotates a list
         self._reversed_padding_repeated_twice = self._border()  # type: ignore[assignment]
         channels = (self.out_channels, self.in_channels)[:: -1 if self.transposed else 1]
@@ -77,6 +82,8 @@ class _Layer(NotScriptable, _ConvNd):
 
     def _check_arguments(self) -> None:
         """torch's rules for the constructor, in torch's order; the rest is ConvProblem's, at the first call."""
+        if self.transposed and self.padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         if self.groups <= 0:
             raise ValueError("groups must be a positive integer")
         if self.in_channels % self.groups:
@@ -166,7 +173,11 @@ class _Ordinary(_Layer):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """The layer's output for ``input``."""
-        return self._conv_forward(input, self.weight, self.bias)
+        try:
+            return self._conv_forward(input, self.weight, self.bias)
+        except REFUSALS as error:
+            teach_call(error, self, input)
+            raise
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The convolution itself, with any weight: torch's point of override."""
@@ -202,8 +213,6 @@ class _Transposed(_Layer):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        if padding_mode != "zeros":
-            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         options = {
             "in_channels": in_channels,
             "out_channels": out_channels,
@@ -228,11 +237,15 @@ class _Transposed(_Layer):
         Raises:
             ValueError: ``output_size`` has the wrong length, or is out of reach; torch's text.
         """
-        extra = self.output_padding if output_size is None else self._extra(input, list(output_size))
-        function = getattr(F, self.op)
-        output: torch.Tensor = function(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
+        try:
+            extra = self.output_padding if output_size is None else self._extra(input, list(output_size))
+            function = getattr(F, self.op)
+            output: torch.Tensor = function(
+                input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+            )
+        except REFUSALS as error:
+            teach_call(error, self, input, output_size)
+            raise
         return output
 
     def _extra(self, input: torch.Tensor, output_size: list[int]) -> tuple[int, ...]:
@@ -245,19 +258,24 @@ class _Transposed(_Layer):
                 f"ConvTranspose{dims}D: for {input.dim()}D input, output_size must have {dims} or {front + dims} "
                 f"elements (got {len(wanted)})"
             )
-        padding: Any = self.padding  # never text here, which torch's annotation allows
-        cut = [p if isinstance(p, tuple) else (p, p) for p in padding]
-        smallest = [
-            (i - 1) * s - low - high + d * (k - 1) + 1
-            for i, s, (low, high), d, k in zip(input.shape[front:], self.stride, cut, self.dilation, self.kernel_size)
-        ]
-        largest = [size + s - 1 for size, s in zip(smallest, self.stride)]
+        smallest, largest = self._output_sizes(input)
         if not all(low <= size <= high for low, size, high in zip(smallest, wanted, largest)):
             raise ValueError(
                 f"requested an output size of {wanted}, but valid sizes range from {smallest} to {largest} (for an "
                 f"input of {input.size()[2:]})"
             )
         return tuple(size - low for size, low in zip(wanted, smallest))
+
+    def _output_sizes(self, input: torch.Tensor) -> tuple[list[int], list[int]]:
+        """The smallest and the largest size that ``output_padding`` can give."""
+        front = input.dim() - len(self.kernel_size)
+        padding: Any = self.padding  # never text here, which torch's annotation allows
+        cut = [p if isinstance(p, tuple) else (p, p) for p in padding]
+        smallest = [
+            (i - 1) * s - low - high + d * (k - 1) + 1
+            for i, s, (low, high), d, k in zip(input.shape[front:], self.stride, cut, self.dilation, self.kernel_size)
+        ]
+        return smallest, [size + s - 1 for size, s in zip(smallest, self.stride)]
 
 
 class Conv1d(_Ordinary, torch.nn.Conv1d):

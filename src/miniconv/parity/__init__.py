@@ -11,7 +11,8 @@ call as one line of text), ``axes`` (each operator's geometry), ``data`` (its nu
 memory), ``grids`` (which cases), ``oracle`` and ``tables`` (the exact result), ``bounds`` (how far a right result may
 be from it), ``verdict``, ``divergences`` (what torch itself gets wrong), ``targets`` (what is judged; ``find`` makes
 one of ``package.module:function``), ``results``, ``runner``;
-around them ``plugin`` and ``testing`` (pytest), ``known`` (what a target is known to get wrong).
+around them ``plugin`` and ``testing`` (pytest), ``known`` (what a target is known to get wrong), and ``exercises``
+(the lessons' judge).
 Of what is wrong: ``shrink`` (the smallest case), ``faults`` (hypotheses as data), ``diagnose``, ``show``.
 """
 
@@ -25,6 +26,7 @@ from miniconv.parity.testing import cases, check
 
 if TYPE_CHECKING:
     from miniconv.parity.divergences import catalogue
+    from miniconv.parity.exercises import exercise
     from miniconv.parity.grids import counts, full_grid, short_grid
     from miniconv.parity.report import Report
     from miniconv.parity.runner import reproduce, run
@@ -33,13 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TORCH", "Case", "Report", "Target", "TargetError", "Unsupported", "Verdict", "cases", "catalogue", "check",
-    "counts", "find", "full_grid", "reproduce", "run", "short_grid",
+    "counts", "exercise", "find", "full_grid", "reproduce", "run", "short_grid",
 ]  # fmt: skip
 
 _HOMES = {
     "catalogue": "divergences", "counts": "grids", "full_grid": "grids", "short_grid": "grids",
     "Report": "report", "TORCH": "targets", "Target": "targets", "TargetError": "targets", "Unsupported": "targets",
-    "find": "targets", "reproduce": "runner", "run": "runner", "Verdict": "verdict",
+    "find": "targets", "reproduce": "runner", "run": "runner", "Verdict": "verdict", "exercise": "exercises",
 }  # fmt: skip
 
 

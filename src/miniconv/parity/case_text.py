@@ -30,7 +30,10 @@ DTYPES = (*INTEGER_DTYPES, *FLOAT_DTYPES, *COMPLEX_DTYPES)
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 """What lies past the border; all but ``zeros`` belong to the module, not to the function."""
 
-LAYOUTS = ("contiguous", "channels_last", "channels_last_weight", "sliced", "expanded", "transposed_weight")
+LAYOUTS = (
+    "contiguous", "channels_last", "channels_last_weight", "channels_last_both", "sliced", "expanded",
+    "transposed_weight",
+)  # fmt: skip
 """How the operands lie in memory: see ``miniconv.parity.operands.place``."""
 
 DATA = ("integers", "random", "specials")

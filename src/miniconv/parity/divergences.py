@@ -110,6 +110,8 @@ def facts(case: Case) -> dict[str, str]:
 
     kind = "int" if case.dtype in INTEGER_DTYPES else "complex" if case.dtype in COMPLEX_DTYPES else "float"
     smallest = min(case.output_size)
+    channels = case.weight_shape[1]
+    row = channels * case.kernel_size[-1]
     return {
         **case.axes,
         "kind": kind,
@@ -119,7 +121,9 @@ def facts(case: Case) -> dict[str, str]:
         "strided": word(any(s > 1 for s in case.stride)),
         "padded": word(any(low or high for low, high in case.padding_pairs)),
         "flat_kernel": word(case.kernel_size[0] == 1 and case.kernel_size[-1] > 1),
+        "rows_of_32s": word(1 < channels < 16 and row > 32 and row % 32 == 0),
         "one_column": word(case.output_size[-1] == 1),
+        "grouped": word(case.groups > 1),
         "lopsided": word(any(low != high for low, high in case.padding_pairs)),
         "special": SPECIALS[case.seed % len(SPECIALS)] if case.data == "specials" else "none",
         "given": " ".join(name for name, _ in case.given) or "none",

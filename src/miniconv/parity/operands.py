@@ -30,13 +30,19 @@ class Operands(NamedTuple):
         return Values(numbers(self.input), numbers(self.weight), bias, numbers(self.grad))
 
 
+_PLACES = {
+    "channels_last": ("channels_last", "contiguous"),
+    "channels_last_weight": ("contiguous", "channels_last"),
+    "channels_last_both": ("channels_last", "channels_last"),
+    "transposed_weight": ("contiguous", "transposed_weight"),
+}
+"""How input and weight lie where they lie differently, or otherwise than the layout is called."""
+
+
 def make(case: Case) -> Operands:
     """The operands of ``case``, with every shape and dtype that ``case.given`` replaces."""
     values = draw(case)
-    layout = case.layout
-    of_input = {"channels_last": layout, "sliced": layout, "expanded": layout}.get(layout, "contiguous")
-    of_weight = {"channels_last_weight": "channels_last", "sliced": layout, "expanded": layout}.get(layout, layout)
-    of_weight = "contiguous" if layout == "channels_last" else of_weight
+    of_input, of_weight = _PLACES.get(case.layout, (case.layout, case.layout))
     replaced = {name: text for name, text in case.given if name.partition(":")[0] in ("input", "weight", "bias")}
 
     def tensor(name: str, array: Array | None, how: str, batched: bool = True) -> torch.Tensor | None:
@@ -54,7 +60,7 @@ def make(case: Case) -> Operands:
     assert input is not None
     assert weight is not None
     assert grad is not None
-    bias = tensor("bias", values.bias, "sliced" if layout == "sliced" else "contiguous")
+    bias = tensor("bias", values.bias, "sliced" if case.layout == "sliced" else "contiguous")
     return Operands(input, weight, bias, grad)
 
 

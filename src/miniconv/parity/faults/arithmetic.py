@@ -147,7 +147,8 @@ def _overlaps_averaged(setting: Setting, part: str, got: Array) -> bool:
 
 def _without_nan(setting: Setting, part: str) -> Iterator[Map]:
     """NaN replaced by zero in the result."""
-    yield lambda array: np.where(np.isnan(array), 0, array)
+    if setting.case.data == "specials":
+        yield lambda array: np.where(np.isnan(array), 0, array)
 
 
 def _flushed(setting: Setting) -> Iterator[Values]:
@@ -169,9 +170,20 @@ def _scaled(setting: Setting, part: str) -> Iterator[Map]:
     """A multiple: doubled, halved, negated, divided by the batch or by the number of positions."""
     batch = setting.case.batch or 1
     positions = max(1, math.prod(setting.case.output_size))
-    for factor in (2.0, 0.5, -1.0, batch, 1 / batch, 1 / positions, 1 / (batch * positions)):
-        if factor != 1 and (part != "output" or factor in (2.0, 0.5, -1.0)):
-            yield partial(_times, factor=factor)
+    yield from (partial(_times, factor=factor) for factor in (2.0, 0.5, -1.0))
+    numbers = {batch, positions, batch * positions} - {1} if part != "output" else ()
+    for number in numbers:
+        yield from (
+            partial(_times, factor=number),
+            partial(_times, factor=1 / number),
+            partial(_divided, number=number),
+        )
+
+
+def _divided(array: Array, number: int) -> Array:
+    """A quotient; rounded otherwise than the product with the reciprocal."""
+    result: Array = array / number if array.dtype.kind in "fc" else array // number
+    return result
 
 
 def _times(array: Array, factor: float) -> Array:

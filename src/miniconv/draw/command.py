@@ -1,0 +1,70 @@
+"""``python -m miniconv draw``: from a problem's text to a picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from miniconv.explain import PADDING_MODES, PARTS
+from miniconv.language import LANGUAGES
+
+__all__ = ["ARGUMENTS", "main"]
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "problem": {"nargs": "+", "metavar": "PROBLEM", "help": "such as 'conv2d c2 o1 i5x6 k3 s2 p1 int64'"},
+    "--svg": {"type": Path, "metavar": "OUT", "help": "write an SVG"},
+    "--png": {"type": Path, "metavar": "OUT", "help": "write a PNG"},
+    "--gif": {"type": Path, "metavar": "OUT", "help": "write a GIF: the window slides over every place"},
+    "--animated": {"action": "store_true", "help": "let the window of the SVG slide too"},
+    "--at": {"metavar": "N,OC,OH,OW", "help": "which element; --at=-1,... counts from the end (default: the first)"},
+    "--feeds": {"metavar": "N,IC,IH,IW", "help": "draw an input element and what it feeds"},
+    "--of": {"choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
+    "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
+    "--padding-mode": {"choices": PADDING_MODES, "default": "zeros", "help": "what fills the border (%(default)s)"},
+    "--picture": {"action": "store_true", "help": "grey levels in place of numbers"},
+    "--dark": {"action": "store_true", "help": "dark colours for a PNG or GIF; an SVG follows its reader"},
+    "--font": {"type": Path, "metavar": "FILE", "help": "TrueType font of a PNG or GIF; Chinese needs one"},
+    "--lang": {"choices": LANGUAGES, "help": "the language (default: MINICONV_LANG, or the locale's)"},
+}  # fmt: skip
+"""What ``argparse`` is told of each argument."""
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Draw a convolution and write the files that were asked for.
+
+    Returns:
+        0; 2 if nothing could be drawn, with the reason on standard error.
+    """
+    from miniconv import advice
+    from miniconv.draw import draw
+    from miniconv.explain.asked import element, operands
+
+    outs = {ending: out for ending in ("svg", "png", "gif") if (out := getattr(arguments, ending)) is not None}
+    try:
+        if not outs:
+            raise ValueError("name a file after --svg, --png or --gif")
+        for ending, out in outs.items():
+            if out.suffix != f".{ending}":
+                raise ValueError(f"--{ending} writes a .{ending} file, but got {out}")
+        problem = advice.parse(" ".join(arguments.problem), arguments.lang)
+        given = {} if arguments.npz is None else operands(problem, arguments.npz)
+        drawing = draw(
+            problem,
+            *(given[name] for name in ("input", "weight", "bias") if name in given),
+            at=None if arguments.at is None else element(arguments.at),
+            feeds=None if arguments.feeds is None else element(arguments.feeds),
+            of=arguments.of,
+            padding_mode=arguments.padding_mode,
+            picture=arguments.picture,
+            language=arguments.lang,
+            grad_output=given.get("grad_output"),
+        )
+        for out in outs.values():
+            drawing.save(out, animated=arguments.animated, dark=arguments.dark, font=arguments.font)
+    except (ImportError, IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
+        print("\n".join([f"miniconv draw: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        return 2
+    print(drawing.description)
+    return 0
