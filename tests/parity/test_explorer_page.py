@@ -47,7 +47,7 @@ def test_a_bad_address_does_no_harm(shown, hash_):
 # ---- what a reader does --------------------------------------------------------------------------------------------
 
 
-def move(tab, part, row, column, kind="mouseMoved", cell=None):
+def move(tab, part, row, column, kind="mouseMoved"):
     """The pointer over a cell of the first plane of a tensor."""
     x, y = (
         tab.run(f"""(([svg, plane]) => {{ const rows = svg.querySelectorAll(".cells rect"), wide = planeColumns(plane);
@@ -74,6 +74,9 @@ def test_pointing_shows_and_clicking_pins(shown):
     move(tab, "output", 2, 0, "click")
     assert tab.run("state.at.join()") == "0,2,0"
     assert "at=0.2.0" in tab.run("location.hash")
+    move(tab, "weight", 1, 1)
+    assert tab.run("document.querySelector('tr.one').dataset.term") == "4"
+    assert tab.run("document.querySelectorAll('path.one').length") == 2  # the weight, and the input that it meets
     move(tab, "input", 0, 0)
     assert text(tab, "picked").startswith("input[0, 0, 0] = ")
     assert "feeds 1 output" in text(tab, "picked")

@@ -122,7 +122,8 @@ const highest = tensor => Math.max(...tensor.planes.map(planeRows));
 function cellBeside(tensors, width, across, grey) {
   const fixed = tensors.filter(tensor => widest(tensor) <= 7 && tensors.some(other => widest(other) > 20));
   const columns = tensor => across[tensors.indexOf(tensor)] * widest(tensor), free = tensors.filter(tensor => !fixed.includes(tensor));
-  const gaps = 28 * (tensors.length - 1) + across.reduce((sum, count) => sum + count * (TICK + 12), 0);
+  const titles = 48 * tensors.filter(tensor => columns(tensor) <= 2).length; // a heading is wider than so few cells
+  const gaps = 28 * (tensors.length - 1) + titles + across.reduce((sum, count) => sum + count * (TICK + 12), 0);
   const room = width - gaps - fixed.reduce((sum, tensor) => sum + 34 * columns(tensor), 0);
   const wide = room / free.reduce((sum, tensor) => sum + columns(tensor), 0);
   const high = Math.min(...free.map(tensor => {
@@ -130,14 +131,16 @@ function cellBeside(tensors, width, across, grey) {
     return ((grey ? 1.4 * TALLEST : TALLEST) - 44 * down) / (down * highest(tensor));
   }));
   const cell = Math.min(LARGEST_CELL, wide, grey ? high : Math.max(high, READABLE));
-  return {across, fixed, cell: grey && cell < READABLE ? cell : Math.floor(cell)};
+  const tall = Math.max(...tensors.map((tensor, at) => Math.ceil(tensor.planes.length / across[at]) * highest(tensor)));
+  return {across, fixed, cell: grey && cell < READABLE ? cell : Math.floor(cell), tall};
 }
 
 // Side by side where the numbers can be read then, or are pictures; else one below the other.
 function cellSizes(tensors, width) {
   const flat = tensors[0].planes[0].flat, grey = tensors.some(tensor => tensor.planes[0].kind === "grey");
   const choices = everyChoice(tensors.map(tensor => [1, 2, 4].filter(count => count === 1 || count <= tensor.planes.length)));
-  const best = choices.map(across => cellBeside(tensors, width, across, grey)).reduce((a, b) => b.cell > a.cell ? b : a);
+  const best = choices.map(across => cellBeside(tensors, width, across, grey))
+    .reduce((a, b) => b.cell > a.cell || (b.cell === a.cell && b.tall < a.tall) ? b : a);
   if (!flat && width >= 560 && (best.cell >= READABLE || (grey && best.cell >= 2)))
     return {across: best.across, cells: tensors.map(tensor => best.fixed.includes(tensor) ? 34 : best.cell)};
   const room = width - TICK - 4, alike = Math.min(LARGEST_CELL, room / Math.max(...tensors.map(widest)));

@@ -71,7 +71,8 @@ const feedsCount = focus => focus.kind === "feeds" ? feedsOf(model.p, focus.at).
 function drawTerms(trace) {
   const {p} = model, feeding = trace.of === "feeds", blocks = [];
   const factors = feeding ? ["input", "weight"] : FACTORS[trace.of];
-  if (!feeding) blocks.push(make("p", {class: "formula"}, formulaLines(p, trace.of).map(line => code(line))), sumLine(trace, factors));
+  if (!feeding) blocks.push(make("p", {class: "formula"}, formulaLines(p, trace.of).map(line => code(line)),
+    make("small", {text: say(trace.of === "bias_grad" ? "lettersBias" : p.dims === 1 ? "letters1d" : "letters")})), sumLine(trace, factors));
   else blocks.push(make("p", {text: say("feedsWhy", {name: named("input", trace.at)})}));
   if (!feeding && trace.terms.length) blocks.push(channelSums(trace));
   blocks.push(trace.terms.length ? termsTable(trace, factors, feeding)
@@ -141,10 +142,14 @@ function termRow(term, at, factors, feeding, dtype) {
 }
 
 function chooseTerm(at) {
+  if (at === chosenTerm) return;
   chosenTerm = at;
   drawMarks();
   for (const row of document.querySelectorAll("[data-term]")) row.classList.toggle("one", Number(row.dataset.term) === at);
-  if (at !== null) document.querySelector(`[data-term="${at}"]`)?.scrollIntoView({block: "nearest"});
+  const row = at === null ? null : document.querySelector(`[data-term="${at}"]`), box = row?.closest(".box");
+  if (!row) return; // the table alone is scrolled, not the page under the pointer
+  const over = row.offsetTop + row.offsetHeight - box.clientHeight, under = row.offsetTop - row.offsetHeight;
+  box.scrollTop = Math.min(Math.max(box.scrollTop, over), under);
 }
 
 // ---- channel by channel ----

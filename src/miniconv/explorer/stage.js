@@ -202,9 +202,14 @@ function listen({root, place}, plane) {
     if (painting && event.buttons === 1 && plane.part === "input") return paint(indexNow(event));
     if (event.pointerType === "touch") return;
     const index = indexNow(event);
-    look(index && focusFor(plane.part, index));
+    const focus = index && focusFor(plane.part, index);
+    look(focus);
+    if (!focus) chooseTerm(index && termWith(plane.part, index));
   });
-  root.addEventListener("pointerleave", () => look(null));
+  root.addEventListener("pointerleave", () => {
+    look(null);
+    chooseTerm(null);
+  });
   root.addEventListener("pointerdown", event => {
     const index = indexNow(event);
     if (!index || event.button !== 0) return;
@@ -217,6 +222,12 @@ function listen({root, place}, plane) {
       document.querySelector(`[data-tensor="${plane.part}"]`)?.focus({preventScroll: true});
     }
   });
+}
+
+// The number of the term that one factor is in; null where it is in none.
+function termWith(part, index) {
+  const like = LIKE[part], at = tracedNow().terms.findIndex(term => `${term[like]}` === `${index}`);
+  return at < 0 ? null : at;
 }
 
 function look(focus) {
