@@ -249,7 +249,6 @@ _CHANNELS = (
     axes.channels_last, axes.more_axes, axes.transposed_weight, axes.groups_near, axes.weight_channels,
     axes.input_channels,
 )  # fmt: skip
-_WEIGHT = (axes.weight_axes,)
 
 LESSONS = (
     Lesson(r"Calculated padded input size", _window, _FITTING),
@@ -272,11 +271,11 @@ LESSONS = (
     Lesson(
         r"Expected \d+D \(unbatched\)|Padding size \d+ is not supported", _input_axes, (axes.more_axes, axes.flattened)
     ),
-    Lesson(r"weight should have|Expected \d+-dimensional input", _weight_axes, _WEIGHT),
+    Lesson(r"weight should have|Expected \d+-dimensional input", _weight_axes, (axes.weight_axes,)),
     Lesson(
         r"expected \w+ to be a single|\w+ cannot broadcast|\w+ needs \d+ values",
         _values,
-        (forms.fewer_values, *_WEIGHT),
+        (forms.fewer_values, axes.weight_axes),
     ),
     Lesson(r".*padding by sides is one pair", _sides, (forms.by_sides,)),
     Lesson(r".*(invalid combination|argument '\w+')", _types, (forms.no_bias, forms.kinds_alike, forms.integers_of)),
