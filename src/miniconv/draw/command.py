@@ -37,9 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
     Returns:
         0; 2 if nothing could be drawn, with the reason on standard error.
     """
+    from miniconv import advice
     from miniconv.draw import draw
     from miniconv.explain.asked import element, operands
-    from miniconv.problem import ConvProblem
 
     outs = {ending: out for ending in ("svg", "png", "gif") if (out := getattr(arguments, ending)) is not None}
     try:
@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
         for ending, out in outs.items():
             if out.suffix != f".{ending}":
                 raise ValueError(f"--{ending} writes a .{ending} file, but got {out}")
-        problem = ConvProblem.parse(" ".join(arguments.problem))
+        problem = advice.parse(" ".join(arguments.problem), arguments.lang)
         given = {} if arguments.npz is None else operands(problem, arguments.npz)
         drawing = draw(
             problem,
