@@ -81,7 +81,7 @@ format: $(READY)
 
 doctest: $(READY)
 	$(BIN)/python -m pytest --doctest-modules src
-	$(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md src/miniconv/codegen/README.md
+	MINICONV_LANG=en $(BIN)/python -m pytest --doctest-glob='*.md' README.md README.zh-CN.md src/miniconv/codegen/README.md
 
 # Lessons run in the first of the two and not in the second.
 docs: $(READY)

@@ -11,6 +11,8 @@ Not part of the package: run from the top of the source, after ``pip install '.[
 | ``python -m bench.growth`` | how time grows with the sizes; memory; the first call of a process |
 | ``python -m bench.accuracy`` | the error of miniconv and of torch against float64 |
 | ``python -m bench.false_alarms`` | whether the parity suite calls right convolutions wrong |
+| ``python -m bench.mutations`` | which case of the parity suite catches each convolution that is wrong on purpose |
+| ``python -m bench.coverage`` | what the parity suite reaches of torch's backends, pairs of values and refusals |
 
 Reading order: ``layers``, ``engines``, ``timing``, ``measure``, ``report``; on the side ``peak``, ``bandwidth`` and
 ``machine``.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,8 +78,9 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _explorer_page(*operands: Any, **options: Any) -> str:
-    text: str = import_module("miniconv.explorer").page(*operands, **options)
-    return text
+    from miniconv.explorer import page
+
+    return page(*operands, **options)
 
 
 def _parity(arguments: argparse.Namespace) -> int:

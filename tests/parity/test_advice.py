@@ -9,6 +9,7 @@ import warnings
 import pytest
 import torch
 
+import miniconv
 import miniconv.functional as F
 import miniconv.nn as nn
 from miniconv.advice import of_call, repairs
@@ -248,6 +249,21 @@ def test_other_errors_of_a_layer_have_no_note():
 
     for shape in (PICTURE, (2, 4, 8, 9)):
         assert not hasattr(refused(Broken(3, 6, 3), torch.ones(shape)), "__notes__")
+
+
+def test_torchs_own_refusals_are_taught_under_patch():
+    weight = torch.ones(6, 4, 3, 3)
+    for shape, options in (((2, 3, 8, 9), {}), ((4, 2, 9), {}), ((2, 4, 8, 9), {"stride": 0})):
+        plain = refused(torch.nn.functional.conv2d, torch.ones(shape), weight, **options)
+        assert not hasattr(plain, "__notes__")
+        with miniconv.patch():
+            error = refused(torch.nn.functional.conv2d, torch.ones(shape), weight, **options)
+        assert (type(error), str(error)) == (type(plain), str(plain))
+        assert "makes it legal" in note_of(error)
+    with miniconv.patch():
+        error = refused(torch.nn.functional.conv_transpose2d, torch.ones(2, 3, 8, 9), weight)
+    assert "weight.swapaxes" not in note_of(error)
+    assert note_of(error).startswith("A transposed convolution's weight begins with its input channels")
 
 
 def test_a_subclass_is_asked_once():

@@ -413,10 +413,11 @@ def test_a_model_that_fails_says_where():
     ("name", "said"),
     [
         ("nonsense", "nothing is called 'nonsense': name one of torch, torch:native, miniconv, engine, im2col"),
-        ("no.such.module:conv2d", "no.such.module does not import: ModuleNotFoundError"),
-        ("torch.nn.functional:conv9d", "torch.nn.functional has no conv9d"),
+        ("no.such.module:conv2d", "no.such.module cannot be imported: ModuleNotFoundError"),
+        ("torch.nn.functional:conv9d", "torch.nn.functional has no 'conv9d'"),
+        ("math:pi", "math:pi cannot be called: it is of type float"),
         ("math", "math is neither a function nor has one of conv1d"),
-        ("torch:float8", "torch has no float8"),
+        ("torch:float8", "torch has no 'float8'"),
     ],
 )
 def test_names_that_mean_nothing(name, said):

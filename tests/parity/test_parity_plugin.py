@@ -82,6 +82,34 @@ def test_known_divergences_in_pytest(folder):
     assert "known as WRONG_VALUE, but it is right: was once" in text
 
 
+ENDS = """
+import os, time
+from torch.nn.functional import conv2d as right
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    if input.shape[1] == 16:
+        os._exit(3)
+    if bias is not None:
+        time.sleep(600)
+    return right(input, weight, bias, stride, padding, dilation, groups)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_target_that_ends_its_process_fails_its_test(folder):
+    (folder / "mine.py").write_text(ENDS)
+    case = "conv2d n2 c16 o4 i7x9 k3x3 p1x1 g2 float32 random"
+    status, text = run_pytest(folder, *PLAIN, "--parity-timeout", "5")
+    assert status == 1, text
+    assert f"FAILED mine:conv2d::{case}" in text
+    assert "CRASHED in call\n  the process ended with status 3" in text
+    assert f"FAILED mine:conv2d::{WRONG_CASE}" in text
+    assert "CRASHED in call\n  no answer within 5 s, in conv2d at mine.py:9" in text
+    assert "2 failed, 17 passed" in text
+    status, text = run_pytest(folder, *PLAIN, "--parity-here")
+    assert "passed" not in text  # nothing is left that could say so
+
+
 def test_refusals_are_skipped(folder):
     (folder / "mine.py").write_text(
         "from miniconv.parity import Unsupported\n"
@@ -157,6 +185,17 @@ def test_check_takes_what_is_meant_by_cases():
     with pytest.raises(ValueError, match=r"cannot be called|two arguments"):
         check(lambda: 0, text)
     assert not any("_given_to_check" in name for name in sys.modules)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_check_of_a_name_outlives_the_target(folder, monkeypatch):
+    (folder / "mine_ends.py").write_text(ENDS)
+    monkeypatch.chdir(folder)
+    cases = [RIGHT_CASE, "conv2d n2 c16 o4 i7x9 k3x3 p1x1 g2 float32", WRONG_CASE, RIGHT_CASE.replace("n2", "n3")]
+    with pytest.raises(AssertionError, match=r"2 wrong(.|\n)*ended with status 3(.|\n)*no answer within 5 s"):
+        check("mine_ends:conv2d", [Case.parse(text) for text in cases], timeout=5.0)
+    with pytest.raises(ValueError, match="cannot be imported"):
+        check("no_such_module:conv2d", RIGHT_CASE)
 
 
 def test_check_says_what_is_wrong():

@@ -1,4 +1,7 @@
-"""The suite can judge: it passes a right convolution, and catches every sabotaged one for the right reason."""
+"""No false alarm over the right convolutions that the sabotages are made of; and every sabotaged window is caught.
+
+That every sabotaged convolution is caught is the claim of the table of ``bench.mutations``, and held by its tests.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ torch = pytest.importorskip("torch")
 from miniconv.parity.cases import Case  # noqa: E402
 from miniconv.parity.grids import GRIDS, grids, listed  # noqa: E402
 from miniconv.parity.runner import judge, run  # noqa: E402
-from miniconv.parity.targets import Target, family  # noqa: E402
+from miniconv.parity.targets import Target  # noqa: E402
 from miniconv.parity.verdict import Verdict  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and sabotages is no test
-from sabotages import SABOTAGES, WINDOWS, RightModule, right  # noqa: E402
+from sabotages import SABOTAGES, WINDOWS, base  # noqa: E402
 
 SIMPLE = ("int64", "float16", "bfloat16", "float32", "float64")
 GRID_NAMES = [
@@ -76,7 +79,7 @@ def first_catch(target: Target, op: str) -> tuple[int, Verdict] | None:
 
 
 def test_no_false_alarm():
-    report = run(cases_of("conv2d"), Target(right, RightModule))
+    report = run(cases_of("conv2d"), base("conv2d"))
     assert not report.wrong, str(report)
     assert report.within_bound
     assert report.counts["SAME_ERROR"] > 100
@@ -84,18 +87,10 @@ def test_no_false_alarm():
 
 @pytest.mark.parametrize("op", sorted({sabotage.op for sabotage in SABOTAGES.values()} - {"conv2d"}))
 def test_no_false_alarm_in_the_family(op):
-    report = run(cases_of(op), family(torch.nn.functional, torch.nn))  # a target like any other: nothing is excused
+    report = run(cases_of(op), base(op))
     assert not report.wrong, str(report)
     assert report.within_bound
     assert report.counts["SAME_ERROR"] > 50
-
-
-@pytest.mark.parametrize("name", SABOTAGES)
-def test_a_sabotage_is_caught(name):
-    target, caught_by, op = SABOTAGES[name]
-    caught = first_catch(target, op)
-    assert caught is not None, f"{name} went unnoticed"
-    assert caught[1].name in caught_by, str(caught[1])
 
 
 @pytest.mark.parametrize("name", WINDOWS)
@@ -103,28 +98,3 @@ def test_a_sabotaged_window_is_caught(name):
     WINDOWS[name].check(WINDOWS[name].right)  # no false alarm
     with pytest.raises(AssertionError):
         WINDOWS[name].check(WINDOWS[name].wrong)
-
-
-def noticed(name: str) -> bool:
-    """Whether the check of a window's sabotage fails."""
-    try:
-        WINDOWS[name].check(WINDOWS[name].wrong)
-    except AssertionError:
-        return True
-    return False
-
-
-def test_mutation_score(capsys):
-    caught = {name: first_catch(target, op) for name, (target, _, op) in SABOTAGES.items()}
-    windows = {name: noticed(name) for name in WINDOWS}
-    score, of_windows = sum(catch is not None for catch in caught.values()), sum(windows.values())
-    with capsys.disabled():
-        print(f"\nmutation score: {score} of {len(SABOTAGES)} sabotaged convolutions caught")
-        for name, catch in caught.items():
-            number, verdict = catch or (0, None)
-            print(
-                f"  {name:38} {verdict.name:16} {verdict.part:12} case {number:3}: {verdict.case}" if verdict else name
-            )
-        print(f"mutation score: {of_windows} of {len(WINDOWS)} sabotaged windows caught")
-    assert score == len(SABOTAGES) >= 65
-    assert of_windows == len(WINDOWS) >= 25

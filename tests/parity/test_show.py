@@ -7,6 +7,7 @@ import random
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +15,18 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from miniconv import ConvProblem, cli, explain  # noqa: E402
+from miniconv.parity import command  # noqa: E402
 from miniconv.parity import show as show_module  # noqa: E402
 from miniconv.parity.cases import DTYPES, Case  # noqa: E402
 from miniconv.parity.grids import grids, padding_modes  # noqa: E402
 from miniconv.parity.operands import make  # noqa: E402
 from miniconv.parity.oracle import Oracle  # noqa: E402
-from miniconv.parity.show import main, problem_of, show, trace_of  # noqa: E402
+from miniconv.parity.show import problem_of, show, trace_of  # noqa: E402
 from miniconv.parity.targets import TORCH  # noqa: E402
 from miniconv.parity.verdict import round_to  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out
+from fault_names import NAMES  # noqa: E402
 from sabotages import SABOTAGES, right  # noqa: E402
 from test_sabotage import first_catch  # noqa: E402
 
@@ -142,9 +145,9 @@ def test_a_wrong_value_is_explained():
     assert 'reproduce("conv2d c1 o1' in text
 
 
-@pytest.mark.parametrize("name", SABOTAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_verdict_has_an_explanation(name):
-    target, _, op = SABOTAGES[name]
+    target, _, op, _ = SABOTAGES[name]
     verdict = first_catch(target, op)[1]
     shown = show_module._Shown(verdict.case, target)
     assert shown.verdict.name == verdict.name
@@ -215,11 +218,13 @@ def test_command(capsys: pytest.CaptureFixture[str]):
     assert "target torch: EQUAL" in capsys.readouterr().out
 
 
+def told(case: str, target: str = "", **more: Any) -> int:
+    """The exit status of the command."""
+    return command.show(argparse.Namespace(**{"case": case, "target": target, "level": None, "timeout": 60.0, **more}))
+
+
 def test_command_on_a_wrong_target(capsys: pytest.CaptureFixture[str]):
-    arguments = argparse.Namespace(
-        case="conv2d c2 o3 i5x6 k3x2 float32", target="sabotages.axes_and_taps:flipped_kernel"
-    )
-    assert main(arguments) == 1
+    assert told("conv2d c2 o3 i5x6 k3x2 float32", "sabotages.axes_and_taps:flipped_kernel") == 1
     out = capsys.readouterr().out
     assert "[flipped_kernel]" in out
     assert 'target="sabotages.axes_and_taps:flipped_kernel"' in out
@@ -235,5 +240,49 @@ def test_command_on_a_wrong_target(capsys: pytest.CaptureFixture[str]):
     ],
 )
 def test_command_that_is_not_understood(case, target, says, capsys: pytest.CaptureFixture[str]):
-    assert main(argparse.Namespace(case=case, target=target)) == 2
+    assert told(case, target) == 2
     assert says in capsys.readouterr().err
+
+
+ENDS = """
+import ctypes, os, time, torch
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    if groups == 2:
+        print("before")
+        print("the end")
+        AT
+    return torch.nn.functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        ("ctypes.string_at(0)", "killed by SIGSEGV"),
+        ("time.sleep(600)", "no answer within 6 s, in conv2d at mine_show.py:8"),
+        ("os._exit(3)", "the process ended with status 3"),
+        ("raise SystemExit(3)", "RAISED\n  SystemExit: 3"),
+        ("raise KeyboardInterrupt", "RAISED in call\n  KeyboardInterrupt"),
+        ("return [object()]", "DTYPE in output\n  a list, which is no array"),
+    ],
+)
+def test_the_command_outlives_its_target(at, says, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("mine_show.py").write_text(ENDS.replace("AT", at))
+    assert told("conv2d n2 c4 o6 i7x9 k3x2 g2 float32", "mine_show:conv2d", timeout=6.0) == 1
+    out = capfd.readouterr().out
+    assert says in out
+    assert ("it printed:\n    before\n    the end" in out) == ("CRASHED" in out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os._exit in a forked child")
+def test_a_target_that_ends_only_where_others_are_asked(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    source = ENDS.replace("if groups == 2:", "if stride != 1:").replace("AT", "os._exit(3)")
+    Path("mine_elsewhere.py").write_text(source.replace("return torch", "return 2 * torch"))
+    assert told("conv2d n2 c4 o6 i7x9 k3x2 g2 float32", "mine_elsewhere:conv2d") == 1
+    out = capfd.readouterr().out
+    assert "WRONG_VALUE in output" in out
+    assert "asked about other cases, the target ends its process (the process ended with status 3)" in out

@@ -296,6 +296,7 @@ def test_the_same_bytes_every_time():
     assert first.svg() == second.svg()
     assert first.svg(animated=True) == second.svg(animated=True)
     assert first._repr_svg_() == first.svg()
+    assert first.sliding()._repr_svg_() == first.svg(animated=True)
 
 
 def test_an_svg_says_what_it_is():
@@ -349,8 +350,6 @@ def test_an_animation_has_every_place():
     assert len(moving) == 9
     style = root.find(f"{NS}style").text
     assert "prefers-reduced-motion" in style
-    fed = draw("conv_transpose2d c1 o1 i2x3 k2x3 s2x1 int64")
-    assert len(fed.frames) == 6
     assert draw("conv1d c1 o3 i3 k2 bias int64", of="bias_grad").frames[2].shapes
     with pytest.raises(ValueError, match="at most 400 frames, but this one would have 441"):
         draw("conv2d c1 o1 i21x21 k1 int64").frames  # noqa: B018
@@ -360,6 +359,29 @@ def test_a_transposed_convolution_is_drawn_as_its_scatter():
     problem = ConvProblem.parse("conv_transpose2d c2 o2 i3x2 k3x2 s2x3 p1x0 int64")
     assert draw(problem).svg() == draw(problem, feeds=(0, 0, 0)).svg()
     assert draw(problem, at=(0, 0, 0)).svg() != draw(problem).svg()
+
+
+@pytest.mark.parametrize(
+    "text", ["conv_transpose2d c1 o1 i2x3 k2x3 s1x2 bias int64", "conv2d c1 o1 i3x3 k2x2 p1x0 int64"]
+)
+def test_in_an_animation_the_inputs_are_added_one_after_another(text):
+    problem = ConvProblem.parse(text)
+    operands = operands_of(problem, (), None)
+    frames = draw(problem, feeds=(0, 0, 0)).frames
+    assert len(frames) == operands["input"].size
+    for frame, source in zip(frames, np.ndindex(problem.input_shape)):
+        added = operands["input"].copy()
+        added.reshape(-1)[np.ravel_multi_index(source, added.shape) + 1 :] = 0  # the definition on the inputs so far
+        expected = reference.conv(problem, added, operands["weight"], operands.get("bias"))
+        written = {s.name: s.text for s in frame.shapes if isinstance(s, Text) and s.name.startswith("output")}
+        assert written == {f"output{list(at)}": str(value) for at, value in np.ndenumerate(expected)}
+
+
+def test_many_channels_stand_in_bands():
+    scene = draw("conv2d c12 o1 i5x5 k3x3 int64").scene
+    assert scene.width < 1300
+    titles = {s.text: (s.x, s.y) for s in scene.shapes if isinstance(s, Text) and s.text.startswith("input[")}
+    assert len({y for _, y in titles.values()}) > 1
 
 
 def test_three_axes_are_slices():
@@ -387,6 +409,8 @@ def test_pictures_have_grey_levels():
 def test_what_is_too_large_is_refused():
     with pytest.raises(ValueError, match=r"at most 3000 numbers of input and output, but .* has 3364"):
         draw("conv2d c2 o2 i29x29 k1 int64")
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw("conv2d n0 c1 o1 i3x3 k2 int64", at=(0, 0, 0, 0), of="weight_grad")
     with pytest.raises(ValueError, match="at most 1000000 products"):
         draw("conv2d c3 o64 i224x224 k3x3 p1x1", picture=True)
 
@@ -486,7 +510,7 @@ def test_the_command(tmp_path, capsys):
         ("conv1d c1 o1 i1 k2 --svg x.svg", "Kernel size can't be greater than actual input size"),
         ("conv1d c1 --svg x.svg", "missing in"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz one.npy", "holds a single array"),
-        ("conv1d c1 o1 i3 k2 --svg x.svg --npz wrong.npz", "wrong.npz has kernel, but"),
+        ("conv1d c1 o1 i3 k2 --svg x.svg --npz wrong.npz", "wrong.npz has no array input, weight"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz none.npz", "No such file"),
     ],
 )

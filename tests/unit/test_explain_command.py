@@ -15,6 +15,7 @@ from miniconv import ConvProblem, cli, explain
 from miniconv.explain import PARTS, links
 from miniconv.explain.asked import axis_names, default_element, element
 from miniconv.explain.columns import cells, wrapped
+from miniconv.explain.torch_text import parse_torch
 from miniconv.explain.trace import part_shape
 from miniconv.explain.words import TEXTS
 from miniconv.language import LANGUAGES
@@ -279,6 +280,66 @@ def test_elements_are_read_in_many_spellings():
     assert element("0,1,-2") == element("[0, 1, -2]") == element("(0,1,-2)") == (0, 1, -2)
 
 
+# ---- as torch has it ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "mode"),
+    [
+        ("F.conv2d(x[1, 3, 8, 9], w[4, 3, 3, 3], stride=2)", "conv2d n1 c3 o4 i8x9 k3x3 s2x2 float32", "zeros"),
+        ("conv1d(x[3,8], w[4,3,3], b[4], 2, padding=1)", "conv1d c3 o4 i8 k3 s2 p1 bias float32", "zeros"),
+        ("conv1d(x[3,8], w[4,3,3], None, dilation=(2,))", "conv1d c3 o4 i8 k3 d2 float32", "zeros"),
+        (
+            "torch.conv_transpose2d(input=x[2,4,5,6], weight=w[4,3,3,2], output_padding=(1,0), stride=(2,3))",
+            "conv_transpose2d n2 c4 o3 i5x6 k3x2 s2x3 op1x0 float32", "zeros",
+        ),
+        (
+            "nn.Conv2d(4, 6, (3, 2), padding='same', groups=2, bias=False)(x[1,4,8,9])",
+            "conv2d n1 c4 o6 i8x9 k3x2 p1x0:1 g2 float32", "zeros",
+        ),
+        (
+            "nn.Conv1d(4, 6, 3, 1, 2, padding_mode='circular')(x[1,4,8])", "conv1d n1 c4 o6 i8 k3 p2 bias float32",
+            "circular",
+        ),
+        (
+            "ConvTranspose1d(4, 6, 3, 2, 1, 1)(x[4,8])", "conv_transpose1d c4 o6 i8 k3 s2 p1 op1 bias float32", "zeros",
+        ),
+    ],
+)  # fmt: skip
+def test_a_call_as_torch_has_it(capsys, text, problem, mode):
+    got, padding_mode = parse_torch(text)
+    assert (str(got), padding_mode) == (problem, mode)
+    out = said_by(capsys, text)
+    assert out.splitlines()[0] == problem
+    assert ("circular" in out) == (mode == "circular")
+    assert "circular" not in said_by(capsys, text, "--padding-mode", "zeros")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("conv2d(", "is no Python"),
+        ("(1, 2)", "is no call"),
+        ("F.relu(x[1])", "one of conv1d ... conv_transpose3d"),
+        ("nn.Linear(3, 4)(x[1, 3])", "one of Conv1d ... ConvTranspose3d"),
+        ("nn.Conv2d(3, 4, 3)", "but got Conv2d"),
+        ("nn.Conv2d(3, 4)(x[3, 8, 8])", "lacks kernel_size"),
+        ("nn.Conv2d(3, 4, 3, groups=2)(x[3, 8, 8])", "cannot be split"),
+        ("nn.Conv2d(3, 4, 3, strides=2)(x[3, 8, 8])", "has no argument 'strides'"),
+        ("F.conv2d(x[3, 8, 8])", "lacks weight"),
+        ("F.conv2d(x, w[1, 1, 3, 3])", "a tensor is written with its shape"),
+        ("F.conv2d(x[3, 8, n], w[1, 1, 3, 3])", "arguments are numbers"),
+        ("F.conv2d(x[3, 8, 8], w[1, 3, 3, 3], stride=__import__('os').getpid())", "arguments are numbers"),
+        ("F.conv2d(x[3, 8, 8], w[1, 3, 3, 3], **options)", "has no argument None"),
+        ("F.conv2d(x[3, 8, 8], w[1, 3, 3, 3], stride=1.0)", "This makes it legal: stride=1"),
+        ("F.conv2d(x[8, 8, 3], w[1, 3, 3, 3])", "input.permute(2, 0, 1)"),
+        ("nn.Conv2d(1, 4, 3)(x[1, 3, 8, 8])", "  in_channels=3"),
+    ],
+)
+def test_what_is_no_call_of_torch(capsys, text, words):
+    assert words in refused(capsys, text)
+
+
 # ---- the page ---------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +361,7 @@ def test_the_page_gets_the_callers_tensors(capsys, monkeypatch, tmp_path):
     assert seen["problem"] == problem
     assert [x.tolist() for x in seen["operands"]] == [given[name].tolist() for name in ("input", "weight", "bias")]
     assert (seen["padding_mode"], seen["language"]) == ("circular", "zh")
-    assert tuple(seen["at"]) == (1, 2, 0, 2)
+    assert (tuple(seen["at"]), seen["of"]) == ((1, 2, 0, 2), "output")
     assert "nowhere" in refused(capsys, PROBLEM, "--html", str(tmp_path / "nowhere" / "page.html"))
 
 

@@ -100,6 +100,8 @@ def test_what_the_page_is_given():
     assert told["operands"]["input"] == {"shape": [2, 3, 4], "data": list(range(24))}
     assert told["operands"]["bias"]["data"] == ["NaN", "-Infinity"]
     assert set(told["operands"]) == {"input", "weight", "bias"}
+    told = given(explorer.page("conv1d c1 o1 i3 k2 float64", of="input_grad", grad_output=[[4, 5]]))
+    assert told["operands"]["grad_output"] == {"shape": [1, 2], "data": [4, 5]}
 
 
 def test_numbers_are_drawn_as_explain_draws_them():

@@ -94,7 +94,7 @@ def find(target: str | Callable[..., Any] | Implementation) -> Implementation:
         return target
     if callable(target):
         name = f"{target.__module__}:{getattr(target, '__qualname__', type(target).__name__)}"
-        return Implementation(name, _of_function(target, name, _operator(target)))
+        return Implementation(name, _of_function(target, name, _operator(getattr(target, "__name__", ""))))
     base, options = target, dict[str, Any]()
     while (words := base.rpartition(":"))[2] in VARIANTS and words[0]:
         base = words[0]
@@ -110,26 +110,20 @@ def find(target: str | Callable[..., Any] | Implementation) -> Implementation:
 
 def _imported_target(name: str) -> Callable[[Call], Any]:
     """``package.module:function``, or ``package.module`` with a function for each operator."""
-    known = ", ".join(("torch", "torch:native", "miniconv", ENGINE, *ALGORITHMS))
-    module, _, attribute = name.partition(":")
-    if not attribute and "." not in module:
-        try:
-            found = imported(module)
-        except ValueError:
-            raise ValueError(
-                f"nothing is called {name!r}: name one of {known}, or package.module:function; behind it, separated by "
-                f"colons, any of {', '.join(VARIANTS)}"
-            ) from None
-    else:
-        found = imported(module)
-    for part in filter(None, attribute.split(".")):
-        if not hasattr(found, part):
-            raise ValueError(f"{module} has no {attribute}")
-        found = getattr(found, part)
-    if callable(found):
-        serves = _operator(found)
+    if ":" in name:
+        serves = _operator(name.rpartition(":")[2].rpartition(".")[2])
         function: Any = find_target(name, op=serves).function  # on tensors, whatever arrays it takes
         return _of_function(function, name, serves)
+    try:
+        found = imported(name)
+    except ValueError:
+        if "." in name:
+            raise
+        known = ", ".join(("torch", "torch:native", "miniconv", ENGINE, *ALGORITHMS))
+        raise ValueError(
+            f"nothing is called {name!r}: name one of {known}, or package.module:function; behind it, separated by "
+            f"colons, any of {', '.join(VARIANTS)}"
+        ) from None
     if not any(hasattr(found, op) for op in OPS):
         raise ValueError(f"{name} is neither a function nor has one of {', '.join(OPS)}")
     return partial(_by_name, found)
@@ -150,10 +144,9 @@ def imported(module: str) -> Any:
         raise ValueError(f"{module} does not import: {type(error).__name__}: {error}") from error
 
 
-def _operator(function: Callable[..., Any]) -> str:
-    """The operator that a function serves: the one that it is named after, else conv2d."""
-    own = getattr(function, "__name__", "")
-    return own if own in OPS else "conv2d"
+def _operator(name: str) -> str:
+    """The operator that a function of this name serves: the one that it is named after, else conv2d."""
+    return name if name in OPS else "conv2d"
 
 
 def _of_function(function: Callable[..., Any], name: str, serves: str) -> Callable[[Call], Any]:

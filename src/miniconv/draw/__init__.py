@@ -43,7 +43,8 @@ def draw(
             element's channel.
         of: ``"output"``, ``"input_grad"``, ``"weight_grad"`` or ``"bias_grad"``.
         feeds: index of an input element: draw instead what it feeds, its products with the kernels laid into the
-            outputs. None for both ``at`` and ``feeds`` does so for a transposed convolution, whose definition it is.
+            outputs. In a saved animation the inputs of its channel are added one after another. None for both ``at``
+            and ``feeds`` does so for a transposed convolution, whose definition it is.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         picture: draw the channels of input and output as grey levels, without numbers: for photographs and filters.
             The whole output is the definition's, so that it takes some microseconds for each product.

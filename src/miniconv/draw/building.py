@@ -57,7 +57,6 @@ def built(
     scatter = feeds is not None or (problem.transposed and at is None and of == "output" and not picture)
     shape = problem.input_shape if scatter else part_shape(problem, of)
     index = checked_index(feeds or at or (0,) * len(shape), shape, "input" if scatter else of)
-    figure = fed if scatter else element
     one_axis = problem.spatial_dims == 1
 
     def slide() -> list[Scene]:
@@ -65,9 +64,14 @@ def built(
         lead, places = index[:-spatial], list(np.ndindex(shape[-spatial:]))
         if len(places) > FRAMES:
             raise ValueError(f"an animation has at most {FRAMES} frames, but this one would have {len(places)}")
-        return scenes_of([figure(numbers, (*lead, *place), speech) for place in places], one_axis=one_axis)
+        indices = [(*lead, *place) for place in places]
+        if scatter:
+            figures = [fed(numbers, source, speech, so_far=True) for source in indices]
+        else:
+            figures = [element(numbers, one, speech) for one in indices]
+        return scenes_of(figures, one_axis=one_axis)
 
-    drawn = figure(numbers, index, speech)
+    drawn = (fed if scatter else element)(numbers, index, speech)
     title = TEXTS[speech]["title"].format(of="input" if scatter else of, problem=problem)
     return Drawing(scenes_of([drawn], one_axis=one_axis)[0], title, "\n".join(drawn.lines), slide)
 
@@ -91,6 +95,8 @@ def _stated(
 
 def _check_size(problem: ConvProblem, picture: bool) -> None:
     """Refuses what nobody could read, or wait for."""
+    if 0 in (*problem.input_shape, *problem.output_shape):
+        raise ValueError(f"there is nothing to draw: {problem} has an input of {problem.input_shape}")
     if picture:
         if DTYPES[problem.dtype].kind == "complex":
             raise ValueError(f"grey levels are real numbers, but {problem} is complex")

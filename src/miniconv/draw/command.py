@@ -37,8 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
     Returns:
         0; 2 if nothing could be drawn, with the reason on standard error.
     """
+    from miniconv import advice
     from miniconv.draw import draw
-    from miniconv.problem import ConvProblem
+    from miniconv.explain.asked import element, operands
 
     outs = {ending: out for ending in ("svg", "png", "gif") if (out := getattr(arguments, ending)) is not None}
     try:
@@ -47,13 +48,13 @@ def main(arguments: argparse.Namespace) -> int:
         for ending, out in outs.items():
             if out.suffix != f".{ending}":
                 raise ValueError(f"--{ending} writes a .{ending} file, but got {out}")
-        problem = ConvProblem.parse(" ".join(arguments.problem))
-        given = {} if arguments.npz is None else _arrays(arguments.npz)
+        problem = advice.parse(" ".join(arguments.problem), arguments.lang)
+        given = {} if arguments.npz is None else operands(problem, arguments.npz)
         drawing = draw(
             problem,
             *(given[name] for name in ("input", "weight", "bias") if name in given),
-            at=_index("--at", arguments.at),
-            feeds=_index("--feeds", arguments.feeds),
+            at=None if arguments.at is None else element(arguments.at),
+            feeds=None if arguments.feeds is None else element(arguments.feeds),
             of=arguments.of,
             padding_mode=arguments.padding_mode,
             picture=arguments.picture,
@@ -63,31 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
         for out in outs.values():
             drawing.save(out, animated=arguments.animated, dark=arguments.dark, font=arguments.font)
     except (ImportError, IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"miniconv draw: {error}", file=sys.stderr)
+        print("\n".join([f"miniconv draw: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
     print(drawing.description)
     return 0
-
-
-def _index(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """The index that ``0,2,-1`` means."""
-    if text is None:
-        return None
-    try:
-        return tuple(int(number) for number in text.strip("[]() ").split(","))
-    except ValueError:
-        raise ValueError(f"{flag} takes integers with commas between them, such as 0,2,1,1, but got {text!r}") from None
-
-
-def _arrays(path: Path) -> dict[str, Any]:
-    """The arrays of a .npz file by name."""
-    import numpy as np
-
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} holds a single array; np.savez('both.npz', input=..., weight=...) writes two")
-    with loaded:
-        arrays = {name: loaded[name] for name in loaded.files}
-    if not {"input", "weight"} <= set(arrays) <= {"input", "weight", "bias", "grad_output"}:
-        raise ValueError(f"{path} has {', '.join(arrays)}, but input, weight, perhaps bias and grad_output are wanted")
-    return arrays

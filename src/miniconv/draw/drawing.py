@@ -15,6 +15,17 @@ SECONDS = 0.8
 """How long a place of the window is seen."""
 
 
+class Sliding:
+    """A drawing whose window slides where a notebook shows it."""
+
+    def __init__(self, drawing: Drawing, seconds: float) -> None:
+        self._drawing, self._seconds = drawing, seconds
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return self._drawing.svg(animated=True, seconds=self._seconds)
+
+
 class Drawing:
     """A picture that a notebook shows by itself, and that saves itself.
 
@@ -52,6 +63,10 @@ class Drawing:
     def _repr_svg_(self) -> str:
         """What a notebook shows."""
         return self.svg()
+
+    def sliding(self, seconds: float = SECONDS) -> Sliding:
+        """The animation, for a notebook to show: every frame for so many seconds."""
+        return Sliding(self, seconds)
 
     def save(
         self,

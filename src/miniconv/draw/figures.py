@@ -79,8 +79,11 @@ def element(numbers: Numbers, at: Index, language: str) -> Figure:
     return figure._replace(lines=(_equation(trace, sums, language), *_explained(figure, numbers, trace, language)))
 
 
-def fed(numbers: Numbers, source: Index, language: str) -> Figure:
-    """One input element times the kernels, laid into the outputs that it reaches."""
+def fed(numbers: Numbers, source: Index, language: str, *, so_far: bool = False) -> Figure:
+    """One input element times the kernels, laid into the outputs that it reaches.
+
+    ``so_far`` shows the outputs as they are when all inputs up to this one have been added, not as they become.
+    """
     problem, texts = numbers.problem, TEXTS[language]
     *image, channel = source[: -problem.spatial_dims]
     reached = feeds(problem, source, numbers.padding_mode)
@@ -98,7 +101,9 @@ def fed(numbers: Numbers, source: Index, language: str) -> Figure:
         terms = [term for trace in traces for term in trace.terms if term.input == source]
         kernel = numbers.operand("weight", _kernel(problem, channel, oc), [_index(term, "weight") for term in terms])
         laid = numbers.laid(lead, terms, texts["products"])
-        result = numbers.result(lead, marked=[term.output for term in terms], of="output", cut=True)
+        result = numbers.result(
+            lead, marked=[term.output for term in terms], of="output", cut=True, until=source if so_far else None
+        )
         columns.append(Column((kernel, laid, result), (f"{value} {TIMES}", "=", texts["added to"])))
     first = texts["feeds"].format(name=named("input", source), value=value, count=len(reached))
     trace = numbers.trace((*image, 0, *(0,) * problem.spatial_dims), "output")

@@ -24,6 +24,9 @@ LINE = 18
 SLICES = 8
 """Between the slices of one plane."""
 
+WIDEST = 1000
+"""How wide columns side by side may be, but for a single one."""
+
 SIGN = text_width(f"-00000 {TIMES}", 13)
 """Room for a number before a plane, the longest that a cell can hold."""
 
@@ -62,35 +65,73 @@ def _cell_width(figure: Figure) -> float:
 
 
 def _columns(figure: Figure, cell: float) -> tuple[list[Shape], Box]:
-    """Columns side by side, each from top to bottom; rows of the same kind begin at the same height."""
+    """Columns side by side, in bands one below the other where they are many; the results to their right."""
     shapes: list[Shape] = []
-    rows = max((len(column.planes) for column in figure.columns), default=0)
-    heights = [
-        max(_size(column.planes[row], cell)[1] for column in figure.columns if len(column.planes) > row)
-        for row in range(rows)
-    ]
-    tops = [MARGIN + sum(heights[:row]) + row * GAP for row in range(rows)]
-    bottom = MARGIN + sum(heights) + max(0, rows - 1) * GAP
-    x: float = MARGIN
-    if figure.sources:
-        x = _stack(shapes, figure.sources, x, bottom, cell) + GAP
     sign = SIGN if figure.sources else text_width(TIMES, 13)
-    for column in figure.columns:
+    bands = _bands(figure.columns, cell, sign)
+    heights = [_heights(band, cell) for band in bands]
+    extents = [sum(rows) + (len(rows) - 1) * GAP + _below(band) for band, rows in zip(bands, heights)]
+    bottom = MARGIN + sum(extents) + (len(bands) - 1) * GAP
+    left = _stack(shapes, figure.sources, MARGIN, bottom, cell) + GAP if figure.sources else MARGIN
+    right, top = float(left), float(MARGIN)
+    for band, rows, extent in zip(bands, heights, extents):
+        right = max(right, _draw_band(shapes, band, rows, (left, top), cell, sign))
+        top += extent + GAP
+    if figure.results:
+        middle = MARGIN + (TITLE + heights[0][0]) / 2
+        shapes.append(Line(right + 8, middle, right + GAP + 14, middle, "ink", 1.5, True))
+        right = _stack(shapes, figure.results, right + 2 * GAP, bottom, cell)
+    return shapes, (right, max(bottom, _lowest(shapes)))
+
+
+def _column_width(column: Column, cell: float, sign: float) -> float:
+    """Of the widest plane, and of the signs before them."""
+    return (sign + 8 if any(column.signs) else 0) + max(_size(plane, cell)[0] for plane in column.planes)
+
+
+def _bands(columns: Sequence[Column], cell: float, sign: float) -> list[list[Column]]:
+    """The columns, cut where a band would become too wide."""
+    bands: list[list[Column]] = [[]]
+    width = 0.0
+    for column in columns:
+        more = _column_width(column, cell, sign) + GAP
+        if bands[-1] and width + more > WIDEST:
+            bands.append([])
+            width = 0.0
+        bands[-1].append(column)
+        width += more
+    return bands
+
+
+def _heights(band: Sequence[Column], cell: float) -> list[float]:
+    """Of each row of planes: those of the same kind begin at the same height."""
+    rows = max(len(column.planes) for column in band)
+    return [max(_size(c.planes[row], cell)[1] for c in band if len(c.planes) > row) for row in range(rows)]
+
+
+def _below(band: Sequence[Column]) -> float:
+    """Room for the sums below the planes."""
+    return LINE + 8 if any(column.total for column in band) else 0
+
+
+def _draw_band(
+    shapes: list[Shape], band: Sequence[Column], heights: Sequence[float], corner: Box, cell: float, sign: float
+) -> float:
+    """Columns side by side; returns their right end."""
+    x, top = corner
+    tops = [top + sum(heights[:row]) + row * GAP for row in range(len(heights))]
+    for column in band:
         indent = sign + 8 if any(column.signs) else 0
-        for plane, mark, top in zip(column.planes, column.signs, tops):
+        for plane, mark, y in zip(column.planes, column.signs, tops):
             height = _size(plane, cell)[1]
             if mark:
-                shapes.append(Text(x + indent - 6, top + TITLE + (height - TITLE) / 2, mark, 13, "ink", "end"))
-            _draw(shapes, plane, x + indent, top, cell)
+                shapes.append(Text(x + indent - 6, y + TITLE + (height - TITLE) / 2, mark, 13, "ink", "end"))
+            _draw(shapes, plane, x + indent, y, cell)
         if column.total:
-            shapes.append(_total(column, x + indent, bottom + LINE))
-        x += indent + max(_size(plane, cell)[0] for plane in column.planes) + GAP
-    bottom += LINE + 8 if any(column.total for column in figure.columns) else 0
-    if figure.results:
-        middle = MARGIN + (TITLE + heights[0]) / 2
-        shapes.append(Line(x - GAP + 8, middle, x + 14, middle, "ink", 1.5, True))
-        x = _stack(shapes, figure.results, x + GAP, bottom, cell)
-    return shapes, (x - (0 if figure.results else GAP), max(bottom, _lowest(shapes)))
+            below = tops[-1] + heights[-1] + LINE
+            shapes.append(Text(x + indent, below, f"{column.heading} = {column.total}", 13, "ink", "start"))
+        x += _column_width(column, cell, sign) + GAP
+    return x - GAP
 
 
 def _lines(figure: Figure, cell: float) -> tuple[list[Shape], Box]:
@@ -125,11 +166,6 @@ def _lines(figure: Figure, cell: float) -> tuple[list[Shape], Box]:
         end, bottom = _draw(shapes, plane, MARGIN, y, cell)
         right, y = max(right, end), bottom + GAP / 2
     return shapes, (right, y)
-
-
-def _total(column: Column, x: float, y: float) -> Text:
-    """A column's sum, below it."""
-    return Text(x, y, f"{column.heading} = {column.total}", 13, "ink", "start")
 
 
 def _stack(shapes: list[Shape], planes: Sequence[Plane], x: float, bottom: float, cell: float) -> float:

@@ -88,7 +88,14 @@ class Numbers:
         return Plane(named(name, lead), first, size, cells, group, dim, window_of(marks), pixel)
 
     def result(
-        self, lead: Index, at: Index | None = None, marked: Iterable[Index] = (), of: str = "", *, cut: bool = False
+        self,
+        lead: Index,
+        at: Index | None = None,
+        marked: Iterable[Index] = (),
+        of: str = "",
+        *,
+        cut: bool = False,
+        until: Index | None = None,
     ) -> Plane:
         """One channel of a part.
 
@@ -98,6 +105,7 @@ class Numbers:
             marked: elements to mark.
             of: the part; none is the one explained.
             cut: whether to draw the cells that the padding cuts off a transposed output, without numbers.
+            until: an input element; of an output, the bias and what this element and all before it add.
         """
         of, problem = of or self.of, self.problem
         shape = part_shape(problem, of)[len(lead) :]
@@ -109,7 +117,7 @@ class Numbers:
         cells = {}
         for place in np.ndindex(shape):
             index, spot = (*lead, *place), spatial_position(place)
-            value = _python(self._output[index]) if of == "output" else self.trace(index, of).computed
+            value = self._so_far(index, until) if until is not None else self._computed(index, of)
             alone = spot not in reached if reached is not None else of != "output" and not self.trace(index, of).terms
             text, full = ("", "") if grey else fit(value, problem.dtype)
             cells[spot] = Cell(
@@ -122,6 +130,18 @@ class Numbers:
             cells = {**around, **cells}
         group, pixel = self._group(of, lead), self._pixel if grey else 0
         return Plane(named(of, lead), first, _size(shape), cells, group, window=window_of(marks), pixel=pixel)
+
+    def _computed(self, index: Index, of: str) -> Any:
+        """One number of a part: of the output, the definition's."""
+        return _python(self._output[index]) if of == "output" else self.trace(index, of).computed
+
+    def _so_far(self, index: Index, until: Index) -> Any:
+        """An output while its inputs are still being added, one after another."""
+        trace = self.trace(index, "output")
+        terms = [term for term in trace.terms if term.input is not None and term.input <= until]
+        if len(terms) == sum(term.input is not None for term in trace.terms):
+            return trace.computed
+        return self.partial(terms) + (0 if trace.bias is None else trace.bias)
 
     def products(self, terms: Sequence[Term], title: str, group: int | None) -> Plane:
         """The products of one column, laid out as the kernel; of a weight gradient, as the positions summed over."""

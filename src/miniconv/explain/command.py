@@ -22,12 +22,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "problem": {
         "nargs": "+", "metavar": "PROBLEM",
         "help": "'conv2d n1 c3 o4 i8x9 k3 s2 p1': batch, channels in and out, input, kernel, stride, padding; also "
-        "d dilation, g groups, op output padding, bias, a dtype",
+        "d dilation, g groups, op output padding, bias, a dtype; or as torch has it: 'F.conv2d(x[1,3,8,9], w[4,3,3,3], "
+        "stride=2)', 'nn.Conv2d(3, 4, 3, padding=1)(x[1,3,8,9])'",
     },
     "--at": {"metavar": "N,OC,OH,OW", "help": "which element; --at=-1,... counts from the end (default: at a border)"},
     "--of": {"choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
     "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
-    "--padding-mode": {"choices": PADDING_MODES, "default": "zeros", "help": "what fills the border (%(default)s)"},
+    "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
     "--all": {"action": "store_true", "help": "every term, however many there are"},
     "--json": {"action": "store_true", "help": "print the element as JSON"},
     "--html": {"type": Path, "metavar": "FILE", "help": "write a page to explore the convolution with these numbers"},
@@ -50,10 +51,13 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
     """
     from miniconv import advice
     from miniconv.explain.asked import axis_names, default_element, element, operands
+    from miniconv.explain.torch_text import is_torch_text, parse_torch
 
     spoken = language(arguments.lang)
     try:
-        problem = advice.parse(" ".join(arguments.problem), spoken)
+        text = " ".join(arguments.problem)
+        stated = parse_torch(text, spoken) if is_torch_text(text) else (advice.parse(text, spoken), "zeros")
+        problem, mode = stated[0], arguments.padding_mode or stated[1]
         chosen, why = default_element(problem, arguments.of)
         at = chosen if arguments.at is None else element(arguments.at)
         given = {} if arguments.npz is None else operands(problem, arguments.npz)
@@ -64,13 +68,12 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
             at=at,
             of=arguments.of,
             grad_output=given.get("grad_output"),
-            padding_mode=arguments.padding_mode,
+            padding_mode=mode,
         )
         if arguments.html is not None:
-            shown = trace.at if arguments.of == "output" else None
-            text = page(problem, *tensors, at=shown, padding_mode=arguments.padding_mode, language=spoken)
-            arguments.html.write_text(text, encoding="utf-8")
-    except (OSError, ValueError, RuntimeError, IndexError) as error:
+            html = page(problem, *tensors, at=trace.at, of=arguments.of, padding_mode=mode, language=spoken)
+            arguments.html.write_text(html, encoding="utf-8")
+    except (OSError, TypeError, ValueError, RuntimeError, IndexError) as error:
         return _unusable(error)
     if arguments.json:
         print(trace.to_json())

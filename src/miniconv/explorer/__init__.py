@@ -20,8 +20,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from miniconv.explain import PADDING_MODES, PARTS, Index, checked_index, part_shape
+from miniconv.explain.links import PADDING_MODES, PARTS, Index, checked_index
 from miniconv.explain.sums import operands_of
+from miniconv.explain.trace import part_shape
 from miniconv.language import language as checked_language
 from miniconv.problem import ConvProblem
 
@@ -51,6 +52,7 @@ def page(
     *,
     at: Index | None = None,
     of: str = "output",
+    grad_output: Any = None,
     padding_mode: str = "zeros",
     language: str | None = None,
 ) -> str:
@@ -62,6 +64,7 @@ def page(
             of ``explain``.
         at: index of the element that is pinned; negative numbers count from the end. None pins one in the middle.
         of: what is explained at first: ``"output"``, ``"input_grad"``, ``"weight_grad"`` or ``"bias_grad"``.
+        grad_output: for a gradient, an array or tensor of the output's shape; default ones.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         language: ``"en"`` or ``"zh"``; None leaves it to the reader's browser. The reader can change it.
 
@@ -91,7 +94,7 @@ def page(
         "of": of,
         "at": None if at is None else checked_index(at, part_shape(stated, of), of),
         "language": None if language is None else checked_language(language),
-        "operands": None if problem is None else _operands(stated, input, weight, bias),
+        "operands": None if problem is None else _operands(stated, grad_output, input, weight, bias),
         "texts": json.loads(_part("texts.json")),
         "photo": json.loads(_part("photograph.json")),
     }
@@ -118,13 +121,13 @@ def _check(problem: ConvProblem, of: str, padding_mode: str) -> None:
         raise ValueError(f"the explorer shows tensors of 1 to {LIMIT} elements, but got {problem}")
 
 
-def _operands(problem: ConvProblem, *given: Any) -> dict[str, Any]:
-    """The operands by name, each with its shape and its elements in row-major order."""
-    arrays = operands_of(problem, [] if all(x is None for x in given) else given, None)
+def _operands(problem: ConvProblem, grad_output: Any, *given: Any) -> dict[str, Any]:
+    """The operands by name, each with its shape and its elements in row-major order; ones are left out."""
+    arrays = operands_of(problem, [] if all(x is None for x in given) else given, grad_output)
     return {
         name: {"shape": array.shape, "data": [_number(value) for value in array.ravel().tolist()]}
         for name, array in arrays.items()
-        if name != "grad_output"
+        if name != "grad_output" or grad_output is not None
     }
 
 

@@ -185,11 +185,12 @@ function drawBroken() {
   box.hidden = rule === null;
   $("live").hidden = rule !== null;
   if (rule === null) return box.replaceChildren();
-  const remedies = remediesFor(model.p, state.word, rule).map(({name, value, axis, p, word}) => make("button", {type: "button",
+  const found = remediesFor(model.p, state.word, rule), whole = found.some(({p, word}) => broken(p, word) === null);
+  const remedies = found.map(({name, value, axis, p, word}) => make("button", {type: "button",
     text: remedyText(name, value, axis, p), onclick: () => change({p, word, tie: state.tie && tied(p)})}));
   const heading = rule.kind === "size" ? say("pageLimit") : say("torchSays");
   box.replaceChildren(make("h2", {text: heading}), make("p", {class: "torch"}, code(rule.kind === "size" ? say("tooLarge") : `${rule.kind}: ${rule.text}`)),
-    make("p", {text: say(`why-${rule.control}`)}), remedies.length ? make("p", {text: say("remedies")}) : "", make("div", {class: "quick"}, remedies));
+    make("p", {text: say(`why-${rule.control}`)}), remedies.length ? make("p", {text: say(whole ? "remedies" : "remediesFirst")}) : "", make("div", {class: "quick"}, remedies));
 }
 
 function remedyText(name, value, axis, p) {

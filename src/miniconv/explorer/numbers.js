@@ -7,7 +7,7 @@ const PARTS = ["input", "weight", "bias", "grad_output"];
 
 // The same number for the same place and seed, whatever the sizes.
 function mixed(numbers) {
-  let hash = 0x811c9dc5;
+  let hash = 79; // of many, one whose first kernel sums to 1
   for (const number of numbers) {
     hash = Math.imul(hash ^ (number + 0x9e3779b9), 0x85ebca6b);
     hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
@@ -80,7 +80,7 @@ function givenValue(part, index) {
 // The number that stands at a place before anybody edits it.
 function baseValue(state, part, index) {
   const own = () => (state.seed ? null : givenValue(part, index)) ?? drawn(part, state.seed, index);
-  if (part === "grad_output") return state.gradient === "ones" ? 1 : drawn(part, state.seed, index);
+  if (part === "grad_output") return state.gradient === "ones" ? 1 : own();
   if (part === "weight" && state.filter !== "numbers") return filtered(state, index);
   if (part === "bias" && state.filter !== "numbers") return 0;
   if (part !== "input" || state.source === "numbers") return own();

@@ -143,11 +143,16 @@ function withField(p, name, number, a) {
   return {...p, [name]: p[name].map((old, axis) => a === null || axis === a ? value : old)};
 }
 
-// Changes of one field, nearest first, each of which alone makes the call legal.
+// Changes of one field, nearest first, each of which alone makes the call legal; or, where none does, keeps this rule.
 function remediesFor(p, word, rule) {
+  const all = changesOf(p, word, rule, next => next === null);
+  return all.length ? all : changesOf(p, word, rule, next => next === null || next.control !== rule.control);
+}
+
+function changesOf(p, word, rule, enough) {
   const found = [], legal = (changed, changedWord = word) => {
     const padded = {...changed, padding: paddingOf(changedWord, changed)};
-    return broken(padded, changedWord) === null ? padded : null;
+    return enough(broken(padded, changedWord)) ? padded : null;
   };
   const add = (name, value, axis, changed, changedWord) => found.push({name, value, axis, p: changed, word: changedWord});
   for (const name of REMEDIES[rule.control]) {

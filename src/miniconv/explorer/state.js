@@ -10,8 +10,8 @@ const noEdits = () => Object.fromEntries(PARTS.map(part => [part, {}]));
 function initialState() {
   const p = {...problemFrom(given.problem), mode: given.padding_mode};
   return settled({
-    p, word: "numbers", of: given.of, at: given.at, from: null, source: given.source ?? "numbers", filter: "numbers",
-    gradient: "ones", seed: 0, edits: noEdits(), tie: tied(p), language: null,
+    p, word: "numbers", of: given.of, at: given.at, from: null, source: "numbers", filter: "numbers",
+    gradient: given.operands?.grad_output ? "numbers" : "ones", seed: 0, edits: noEdits(), tie: tied(p), language: null,
   });
 }
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from miniconv.parity.cases import Case
     from miniconv.parity.targets import Target
 
-__all__ = ["About", "Question", "Smallest", "answer", "found", "serve", "smallest"]
+__all__ = [
+    "About", "Explain", "Explained", "Question", "Smallest", "answer", "explained", "found", "serve", "smallest",
+]  # fmt: skip
 
 
 class Question(NamedTuple):
@@ -60,6 +62,24 @@ class Smallest(NamedTuple):
 
     verdict: Verdict
     fault: str
+
+
+class Explain(NamedTuple):
+    """Asks what ``miniconv parity show`` says of a case."""
+
+    case: Case
+
+
+class Explained(NamedTuple):
+    """What is said of a case at length.
+
+    Attributes:
+        text: lines of text.
+        passed: whether nothing is wrong.
+    """
+
+    text: str
+    passed: bool
 
 
 def found(question: Question) -> tuple[dict[str, Target], About]:
@@ -105,8 +125,19 @@ def smallest(verdict: Verdict, targets: Mapping[str, Target]) -> Smallest:
     return Smallest(shrink(verdict, target), f"{likely.sentence} [{likely.name}]" if likely.name else "")
 
 
+def explained(case: Case, targets: Mapping[str, Target]) -> Explained:
+    """One case explained."""
+    from miniconv.parity.show import explanation
+
+    verdict = answer(case, targets)
+    try:
+        return Explained(*explanation(case, targets[case.op]))
+    except Exception:  # what the target returned cannot be looked at: the verdict says so
+        return Explained(str(verdict), verdict.passed)
+
+
 def serve(connection: Connection, log: str, question: Question) -> None:
-    """Says ``ready`` or ``refused``, and then a verdict for each case, and the smallest case for each verdict.
+    """Says ``ready`` or ``refused``, and then a verdict on each case, or whatever else it is asked for.
 
     Args:
         connection: to the parent.
@@ -115,8 +146,11 @@ def serve(connection: Connection, log: str, question: Question) -> None:
     """
     me = os.getpid()
     _settle(log)
-    from miniconv.parity.targets import TargetError
-
+    try:
+        from miniconv.parity.targets import TargetError
+    except ImportError as error:  # torch is missing
+        connection.send(("refused", str(error)))
+        return
     try:
         targets, about = found(question)
     except (TargetError, KeyboardInterrupt) as error:
@@ -131,15 +165,23 @@ def serve(connection: Connection, log: str, question: Question) -> None:
             asked = connection.recv()
         except EOFError:
             os._exit(0)
-        said: Verdict | Smallest
-        try:
-            said = smallest(asked, targets) if isinstance(asked, Verdict) else answer(asked, targets)
-        except KeyboardInterrupt:  # the target's own: no terminal reaches this process
-            said = Smallest(asked, "")
-            if not isinstance(asked, Verdict):
-                said = Verdict("RAISED", asked, detail="KeyboardInterrupt: ", target=question.text)
+        said = _said(asked, targets, question.text)
         _only(me)
         connection.send(("said", said))
+
+
+def _said(asked: Any, targets: Mapping[str, Target], name: str) -> Verdict | Smallest | Explained:
+    """The answer to whatever was asked."""
+    try:
+        if isinstance(asked, Verdict):
+            return smallest(asked, targets)
+        return explained(asked.case, targets) if isinstance(asked, Explain) else answer(asked, targets)
+    except KeyboardInterrupt:  # the target's own: no terminal reaches this process
+        if isinstance(asked, Verdict):
+            return Smallest(asked, "")
+        case = asked.case if isinstance(asked, Explain) else asked
+        verdict = Verdict("RAISED", case, detail="KeyboardInterrupt: ", target=name)
+        return Explained(str(verdict), False) if isinstance(asked, Explain) else verdict
 
 
 def _settle(log: str) -> None:
@@ -147,7 +189,7 @@ def _settle(log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
-    sys.stdout, sys.stderr = (os.fdopen(n, "w", errors="replace", closefd=False) for n in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, errors="replace", closefd=False) for n in (1, 2))  # line by line
     faulthandler.enable(sys.stderr)
     if sys.platform != "win32":
         import resource

@@ -21,13 +21,14 @@ from miniconv.parity.baseline import Baseline
 from miniconv.parity.cases import Case
 from miniconv.parity.child import Question
 from miniconv.parity.console import Console
+from miniconv.parity.here import Here
 from miniconv.parity.known import Known
 from miniconv.parity.options import TARGET_OPTIONS, VERBS, cores, parser, verb_parser
-from miniconv.parity.pool import Here, Pool, TargetRefusedError
+from miniconv.parity.pool import Pool, TargetRefusedError
 from miniconv.parity.report import Report
 from miniconv.parity.verdict import Verdict
 
-__all__ = ["main"]
+__all__ = ["main", "show"]
 
 _Content = TypeVar("_Content")
 
@@ -98,6 +99,41 @@ def main(words: Sequence[str]) -> int:
         return INTERRUPTED
 
 
+def show(arguments: argparse.Namespace) -> int:
+    """The command ``miniconv parity show``: prints what is found out about one case, in a child process.
+
+    Args:
+        arguments: ``case``, a text or its words; ``target``, a text; ``level``, or none; ``timeout`` in seconds.
+
+    Returns:
+        0 if the case passes, 1 if it does not, 2 if there is no such case or target, 130 if it is interrupted.
+    """
+    text = arguments.case if isinstance(arguments.case, str) else " ".join(arguments.case)
+    try:
+        case = Case.parse(text)
+        _need_torch()
+        options = {} if arguments.level is None else {"level": arguments.level}
+        question = Question(arguments.target or "miniconv", (case.op,), options)
+        with _surroundings(1), Pool(question, jobs=1, timeout=arguments.timeout) as pool:
+            pool.about()
+            explained = pool.explain(case)
+    except (ValueError, _UsageError, TargetRefusedError) as error:
+        print(f"miniconv parity show: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(explained.text)
+    return RIGHT if explained.passed else WRONG
+
+
+def _need_torch() -> None:
+    """Says so where torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise _UsageError(
+            "torch is missing, by which everything but the numbers is judged: pip install 'miniconv[parity]'"
+        )
+
+
 def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
     """A run, from settled arguments to the exit status."""
     baseline, known = _settle(arguments)
@@ -132,10 +168,7 @@ def _settle(arguments: argparse.Namespace) -> tuple[document.Document | None, Kn
         value = getattr(arguments, option)
         if value is not None and not value >= least:
             raise _UsageError(f"--{option.replace('_', '-')} is {least} or more, but got {value}")
-    if importlib.util.find_spec("torch") is None:
-        raise _UsageError(
-            "torch is missing, by which everything but the numbers is judged: pip install 'miniconv[parity]'"
-        )
+    _need_torch()
     for option in ("json", "junit", "html", "summary"):
         path: Path | None = getattr(arguments, option)
         if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):

@@ -10,7 +10,19 @@ from typing import Any, NamedTuple
 
 from miniconv.parity.case_text import DTYPES, OPS
 
-__all__ = ["LEVELS", "OPTIONS", "SUITES", "TARGET_OPTIONS", "VERBS", "WHICH", "Verb", "cores", "parser", "verb_parser"]
+__all__ = [
+    "LEVELS",
+    "OPTIONS",
+    "SUITES",
+    "TARGET_OPTIONS",
+    "TIMEOUT",
+    "VERBS",
+    "WHICH",
+    "Verb",
+    "cores",
+    "parser",
+    "verb_parser",
+]
 
 
 class Verb(NamedTuple):
@@ -24,7 +36,7 @@ class Verb(NamedTuple):
 
     help: str
     main: str
-    arguments: Mapping[str, dict[str, Any]]
+    arguments: Mapping[str, Mapping[str, Any]]
 
 
 SUITES = ("smoke", "ci", "full", "models", "regressions")
@@ -56,14 +68,23 @@ WHICH: Mapping[str, dict[str, Any]] = {
 }
 """Which of an operator's cases are meant."""
 
+TIMEOUT: Mapping[str, Any] = {
+    "type": float,
+    "default": 60.0,
+    "metavar": "S",
+    "help": "seconds for a case (default: 60)",
+}
+"""How long a target may take before it counts as hanging."""
+
 VERBS: Mapping[str, Verb] = {
     "show": Verb(
         "explain one case: the problem, the results, the worst element, the likely fault",
-        "miniconv.parity.show:main",
+        "miniconv.parity.command:show",
         {
             "case": {"nargs": "+", "metavar": "CASE", "help": "the case's text"},
             "--target": {"default": "", "metavar": "TARGET", "help": "what is judged (default: miniconv)"},
             "--level": {"choices": LEVELS, "help": "what it is held to, as in a run"},
+            "--timeout": TIMEOUT,
         },
     ),
     "export": Verb(
@@ -101,7 +122,7 @@ TARGET_OPTIONS: Mapping[str, dict[str, Any]] = {
 }
 """Options that are handed on to ``miniconv.parity.targets.find`` under their own names, where they are given."""
 
-OPTIONS: Mapping[str, dict[str, Any]] = {
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--op": {
         "action": "append",
         "choices": OPS,
@@ -112,7 +133,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "--jobs": {"type": int, "metavar": "N", "help": "child processes (default: the cores; 0: judge in this process)"},
     "--shard": {"default": "", "metavar": "I/N", "help": "only part I of N"},
     "--stop-after": {"type": int, "metavar": "N", "help": "stop after N failures"},
-    "--timeout": {"type": float, "default": 60.0, "metavar": "S", "help": "seconds for a case (default: 60)"},
+    "--timeout": TIMEOUT,
     "--json": {"type": Path, "metavar": "FILE", "help": "write the report as JSON"},
     "--junit": {"type": Path, "metavar": "FILE", "help": "write the report as JUnit XML"},
     "--html": {"type": Path, "metavar": "FILE", "help": "write the report as one HTML page"},

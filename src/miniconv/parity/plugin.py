@@ -1,27 +1,28 @@
 """The pytest plugin: ``pytest --parity-target package.module:function`` collects the suite's cases as tests.
 
 pytest loads this module at every start, so it imports nothing but words; without ``--parity-target`` it does nothing.
-Without paths on the command line the cases are all that is collected.
+Without paths on the command line the cases are all that is collected. They are judged in a child process, so that a
+target that crashes or hangs fails its test and not pytest.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import warnings
-from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from miniconv.parity.case_text import OPS
-from miniconv.parity.options import SUITES, TARGET_OPTIONS
+from miniconv.parity.options import SUITES, TARGET_OPTIONS, TIMEOUT
 
 if TYPE_CHECKING:
     from miniconv.parity.cases import Case
+    from miniconv.parity.here import Here
     from miniconv.parity.known import Known
-    from miniconv.parity.targets import Target
+    from miniconv.parity.pool import Pool
 
 __all__: list[str] = []
 
@@ -34,6 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parity-op", action="append", choices=OPS, help="which operator; may be repeated")
     for flag, settings in TARGET_OPTIONS.items():
         group.addoption(f"--parity-{flag[2:]}", **settings)
+    group.addoption("--parity-timeout", **TIMEOUT)
+    group.addoption("--parity-here", action="store_true", help="judge in pytest's own process, for a debugger")
     group.addoption("--parity-known", metavar="FILE", help="known divergences, see miniconv.parity.known")
 
 
@@ -55,6 +58,8 @@ class _Suite(pytest.Collector):
 
     def __init__(self, name: str, parent: pytest.Session) -> None:
         super().__init__(name, parent, nodeid=name)
+        self._until_the_end = ExitStack()
+        parent.config.add_cleanup(self._until_the_end.close)
 
     def collect(self) -> list[pytest.Item]:
         """One item a case; the target is found here."""
@@ -65,16 +70,25 @@ class _Suite(pytest.Collector):
         options = {flag[2:]: getattr(asked, f"parity_{flag[2:]}") for flag in TARGET_OPTIONS}
         options = {name: value for name, value in options.items() if value is not None}
         try:
-            from miniconv.parity.child import Question, found
+            from miniconv.parity.child import Question
+            from miniconv.parity.here import Here
             from miniconv.parity.known import Known
+            from miniconv.parity.pool import Pool, TargetRefusedError
             from miniconv.parity.suites import choose
-
+        except ImportError as error:  # torch is missing
+            raise pytest.UsageError(f"--parity: {error}") from error
+        question = Question(self.name, asked.parity_op or (), options)
+        judges: Pool | Here = Here(question)
+        if not asked.parity_here:
+            judges = Pool(question, jobs=1, timeout=asked.parity_timeout)
+        try:
             known = Known.load(Path(here, asked.parity_known)) if asked.parity_known else Known(())
-            targets, about = found(Question(self.name, asked.parity_op or (), options))
-        except (ImportError, OSError, ValueError) as error:  # torch is missing; no such file; a TargetError
+            self._until_the_end.enter_context(judges)
+            about = judges.about()
+        except (OSError, ValueError, TargetRefusedError) as error:  # no such file; no such target
             raise pytest.UsageError(f"--parity: {error}") from error
         cases = choose(asked.parity_suite, about.ops, level=about.level)
-        return [_Item.from_parent(self, name=str(case), case=case, targets=targets, known=known) for case in cases]
+        return [_Item.from_parent(self, name=str(case), case=case, judges=judges, known=known) for case in cases]
 
 
 class _WrongError(Exception):
@@ -84,17 +98,13 @@ class _WrongError(Exception):
 class _Item(pytest.Item):
     """One case."""
 
-    def __init__(self, *, case: Case, targets: Mapping[str, Target], known: Known, **rest: Any) -> None:
+    def __init__(self, *, case: Case, judges: Pool | Here, known: Known, **rest: Any) -> None:
         super().__init__(**rest)
-        self._case, self._targets, self._known = case, targets, known
+        self._case, self._judges, self._known = case, judges, known
 
     def runtest(self) -> None:
         """Judges the case."""
-        from miniconv.parity.child import answer
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            verdict = answer(self._case, self._targets)
+        ((_, verdict),) = self._judges.judge([self._case])
         verdict = self._known.settle(verdict)
         if verdict.name == "EXPLAINED" and self._known.entry(self._case) is not None:
             pytest.xfail(verdict.divergence)

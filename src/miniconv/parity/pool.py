@@ -16,18 +16,18 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from miniconv.parity.cases import Case
-from miniconv.parity.child import About, Question, Smallest, answer, found, serve, smallest
+from miniconv.parity.child import About, Explain, Explained, Question, Smallest, serve
 from miniconv.parity.verdict import Verdict
 
-__all__ = ["Here", "Pool", "TargetRefusedError"]
+__all__ = ["Pool", "TargetRefusedError"]
 
 AHEAD = 2
 """Cases that a child has at a time: one that it is at, one for the moment when it has answered."""
@@ -41,9 +41,12 @@ PRELOADED = (
 IMPORT_TIMES = 10
 """An import may take so many times as long as a case."""
 
-Asked = Case | Verdict
+PRINTED = 5
+"""Lines of what a dead child had printed that are told."""
+
+Asked = Case | Verdict | Explain
 Answers = Iterator[tuple[int, Any]]
-"""What is said of a case (a ``Verdict``) or of a failure (``Smallest``), and its number."""
+"""What is said of a case (a ``Verdict``, or ``Explained``) or of a failure (``Smallest``), and its number."""
 
 
 class TargetRefusedError(Exception):
@@ -58,7 +61,8 @@ class _Child:
         self._log, self._timeout = log, timeout
         log.touch()
         self.process = context.Process(target=serve, args=(theirs, str(log), question))
-        self.process.start()
+        with _nobodys_main():
+            self.process.start()
         theirs.close()
         self.about: About | None = None
         self.at: deque[tuple[int, Asked]] = deque()
@@ -103,9 +107,18 @@ class _Child:
         limit = self._timeout * (IMPORT_TIMES if self.about is None else 1)
         return f"no answer within {limit:g} s{self._place()}"
 
+    def printed(self) -> list[str]:
+        """The last lines that the target has printed, without what Python writes of a crash."""
+        text = re.split(r"^(?:Fatal Python error|Thread 0x|Current thread 0x)", self._read(), maxsplit=1, flags=re.M)[0]
+        return [line for line in text.splitlines() if line.strip()][-PRINTED:]
+
+    def _read(self) -> str:
+        """The end of what it and Python have written during this case."""
+        return self._log.read_text(encoding="utf-8", errors="replace").replace("\0", "")[-20000:]
+
     def _place(self) -> str:
         """Where in the target's source it was, as far as it could still tell."""
-        text = self._log.read_text(encoding="utf-8", errors="replace")[-20000:]
+        text = self._read()
         found = re.search(r'most recent call first\):\n  File "(.+)", line (\d+) in (\S+)', text)
         return f", in {found[3]} at {Path(found[1]).name}:{found[2]}" if found else ""
 
@@ -119,6 +132,17 @@ class _Child:
         self.process.close()
         self.connection.close()
         self._log.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _nobodys_main() -> Iterator[None]:
+    """A child imports the target and nothing else: not the program that asks, which may have no guard against that."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _status(code: int | None) -> str:
@@ -149,6 +173,7 @@ class Pool:
         if sys.platform == "linux":
             self._context.set_forkserver_preload(list(PRELOADED))
         self._children: list[_Child] = []
+        self._printed: list[str] = []
         self._number = itertools.count()
 
     def __enter__(self) -> Pool:
@@ -193,8 +218,23 @@ class Pool:
         """Each failure made small; one that ends the process on the way as it was."""
         return [said for _, said in self._ask(deque(enumerate(failures))) if isinstance(said, Smallest)]
 
+    def explain(self, case: Case) -> Explained:
+        """What ``miniconv parity show`` says of a case; of one that ends its process, how, and what it printed."""
+        ((_, verdict),) = self.judge([case])
+        if verdict.name != "CRASHED":
+            ((_, said),) = self._ask(deque([(0, Explain(case))]))
+            if isinstance(said, Explained):
+                return said
+            how = f"  no more can be said: asked about other cases, the target ends its process ({said.detail})"
+            return Explained(f"{verdict}\n{how}", verdict.passed)
+        lines = [str(case), f"  target {self._question.text}: CRASHED", f"  {verdict.detail}"]
+        lines += ["  it printed:", *(f"    {line}" for line in self._printed)] if self._printed else []
+        return Explained("\n".join(lines), False)
+
     def _ask(self, todo: deque[tuple[int, Asked]]) -> Answers:
         while todo or any(child.at for child in self._children):
+            if not self._children:
+                self._start()
             for child in self._children:
                 child.feed(todo)
             yield from self._turn(todo)
@@ -214,6 +254,7 @@ class Pool:
     def _bury(self, child: _Child, how: str, todo: deque[tuple[int, Asked]]) -> Answers:
         """The verdict on a dead child's case; another child in its place."""
         about, at = child.about, child.at
+        self._printed = child.printed()
         self._children.remove(child)
         child.kill()
         if about is None:
@@ -228,44 +269,5 @@ class Pool:
         if isinstance(asked, Verdict):
             yield number, Smallest(asked, "")
         else:
-            yield number, Verdict("CRASHED", asked, detail=how, target=self._question.text, level=about.level)
-
-
-class Here:
-    """The same in this process, for a debugger: what ends the process ends the run.
-
-    Args:
-        question: the target.
-    """
-
-    def __init__(self, question: Question) -> None:
-        self._question = question
-
-    def __enter__(self) -> Here:
-        from miniconv.parity.targets import TargetError
-
-        try:
-            self._targets, self._about = found(self._question)
-        except TargetError as error:
-            raise TargetRefusedError(str(error)) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def about(self) -> About:
-        """What was found out about the target."""
-        return self._about
-
-    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
-        """The verdicts, one after another."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for number, case in enumerate(cases):
-                yield number, answer(case, self._targets)
-
-    def smallest(self, failures: Sequence[Verdict]) -> list[Smallest]:
-        """Each failure made small."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [smallest(failure, self._targets) for failure in failures]
+            case = asked.case if isinstance(asked, Explain) else asked
+            yield number, Verdict("CRASHED", case, detail=how, target=self._question.text, level=about.level)

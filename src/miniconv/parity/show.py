@@ -1,13 +1,12 @@
 """One case explained: what was asked, what the target, torch and exact arithmetic answer, and the likely fault.
 
 The worst element is shown term by term through ``miniconv.explain``, the fault is named by ``diagnose``, and the case
-is shrunk to the smallest one that fails in the same way.
+is shrunk to the smallest one that fails in the same way. The command ``miniconv parity show`` has all of this done in a
+child process; the function here calls the target where it is.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from miniconv.parity.shrink import shrink
 from miniconv.parity.targets import TORCH, Outcome, Target, call, find
 from miniconv.problem import ConvProblem
 
-__all__ = ["main", "problem_of", "show", "trace_of"]
+__all__ = ["explanation", "problem_of", "show", "trace_of"]
 
 
 def show(case_text: str, target: str | Target | Callable[..., Any] = "") -> str:
@@ -51,36 +50,22 @@ def show(case_text: str, target: str | Target | Callable[..., Any] = "") -> str:
     conv1d c1 o1 i3 k2 int64
     """
     case = Case.parse(case_text)
-    return _Shown(case, _found(target, case.op)).text()
+    return explanation(case, _found(target, case.op))[0]
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """The command ``miniconv parity show``: prints the explanation.
-
-    Args:
-        arguments: ``case``, a text or its words; ``target``, a text; ``level``, or none.
-
-    Returns:
-        0 if the case passes, 1 if it does not, 2 if there is no such case or target.
-    """
-    text = arguments.case if isinstance(arguments.case, str) else " ".join(arguments.case)
-    try:
-        case = Case.parse(text)
-        shown = _Shown(case, _found(arguments.target or "", case.op, getattr(arguments, "level", None)))
-    except (ValueError, ImportError, AttributeError) as error:
-        print(f"miniconv parity show: {error}", file=sys.stderr)
-        return 2
-    print(shown.text())
-    return 0 if shown.verdict.passed else 1
+def explanation(case: Case, target: Target) -> tuple[str, bool]:
+    """The text of ``show``, and whether the case passes."""
+    shown = _Shown(case, target)
+    return shown.text(), shown.verdict.passed
 
 
-def _found(target: str | Target | Callable[..., Any], op: str, level: str | None = None) -> Target:
+def _found(target: str | Target | Callable[..., Any], op: str) -> Target:
     """What ``show`` is told to judge."""
     if isinstance(target, Target):
         return target
     if not isinstance(target, str):
         return Target(target, name=f"{target.__module__}:{getattr(target, '__qualname__', '')}")
-    return find(target or "miniconv", op=op, level=level)
+    return find(target or "miniconv", op=op)
 
 
 def problem_of(case: Case) -> ConvProblem | None:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import miniconv.parity.report
     from miniconv.parity.cases import Case
     from miniconv.parity.targets import Target
+    from miniconv.parity.verdict import Verdict
 
 __all__ = ["cases", "check"]
 
@@ -72,9 +74,13 @@ def check(
     op: str = "conv2d",
     level: str = "values",
     known: str | Path | None = None,
+    timeout: float = 60.0,
     **options: Any,
 ) -> miniconv.parity.report.Report:
     """Judges a function and raises where it is wrong.
+
+    What is named by a text is imported and called in a child process, so that a crash is a failure and not the end of
+    the tests. A function that is handed over may live in this process alone, and is called here.
 
     Args:
         function: what to judge: a function, or what ``miniconv parity`` takes as its target.
@@ -82,6 +88,7 @@ def check(
         op: the operator, where ``cases`` names a suite.
         level: one of ``miniconv.parity.options.LEVELS``.
         known: a file of known divergences, see ``miniconv.parity.known``.
+        timeout: seconds that a case may take in the child process.
         **options: the other arguments of ``miniconv.parity.targets.find``.
 
     Returns:
@@ -93,7 +100,6 @@ def check(
         ValueError: there is no case, or the function cannot be judged at all.
         OSError: ``known`` cannot be read.
     """
-    from miniconv.parity.child import answer
     from miniconv.parity.known import Known
     from miniconv.parity.report import Report
 
@@ -101,12 +107,14 @@ def check(
     if not todo:
         raise ValueError("there is no case to judge")
     knowing = Known(()) if known is None else Known.load(Path(known))
-    targets = {one: _found(function, one, level=level, **options) for one in {case.op for case in todo}}
     report, start = Report(), time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for case in todo:
-            report.add(knowing.settle(answer(case, targets)))
+    options["level"] = level
+    if isinstance(function, str):
+        verdicts = _in_a_child(function, todo, options, timeout)
+    else:
+        verdicts = _here(function, todo, options)
+    for verdict in verdicts:
+        report.add(knowing.settle(verdict))
     report.seconds = time.perf_counter() - start
     if report.failures:
         more = f"\n... and {report.wrong - SHOWN} more" if report.wrong > SHOWN else ""
@@ -127,12 +135,33 @@ def _listed(cases: Case | str | Iterable[Case], op: str, level: str) -> list[Cas
     return [cases] if isinstance(cases, Case) else list(cases)
 
 
-def _found(function: Callable[..., Any] | str, op: str, **options: Any) -> Target:
-    """The target that ``function`` is, looked at in the same way whether it comes by name or by hand."""
+def _in_a_child(name: str, todo: list[Case], options: dict[str, Any], timeout: float) -> list[Verdict]:
+    """The verdicts on a target that a child process imports."""
+    from miniconv.parity.child import Question
+    from miniconv.parity.pool import Pool, TargetRefusedError
+
+    question = Question(name, tuple(dict.fromkeys(case.op for case in todo)), options)
+    try:
+        with Pool(question, jobs=1, timeout=timeout) as pool:
+            return [verdict for _, verdict in sorted(pool.judge(todo), key=itemgetter(0))]
+    except TargetRefusedError as error:
+        raise ValueError(str(error)) from error
+
+
+def _here(function: Callable[..., Any], todo: list[Case], options: dict[str, Any]) -> list[Verdict]:
+    """The verdicts on a function of this process."""
+    from miniconv.parity.child import answer
+
+    targets = {op: _found(function, op, **options) for op in {case.op for case in todo}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [answer(case, targets) for case in todo]
+
+
+def _found(function: Callable[..., Any], op: str, **options: Any) -> Target:
+    """The target that ``function`` is, looked at in the same way as one that comes by name."""
     from miniconv.parity.targets import TargetError, find
 
-    if isinstance(function, str):
-        return find(function, op=op, **options)
     name = f"{function.__module__}:{function.__qualname__}" if hasattr(function, "__qualname__") else repr(function)
     holder: Any = ModuleType("_given_to_check")  # find() takes names, and this function may be local to a test
     holder.function = function

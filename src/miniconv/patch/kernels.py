@@ -164,11 +164,26 @@ def _answer(name: str, arguments: tuple[Any, ...], compute: Callable[..., tuple[
     _thread.in_torch = True
     try:
         return _torch_kernels[name].call_boxed(CPU, *arguments)
+    except RuntimeError as error:
+        if compute is _forward:
+            _teach(error, kind, arguments)
+        raise
     finally:
         _thread.in_torch = False
         seconds = perf_counter() - started
         for report in reports:
             report.count(kind, seconds, decision.reason)
+
+
+def _teach(error: Exception, op: str, arguments: tuple[Any, ...]) -> None:
+    """Add a note to torch's own refusal, where miniconv's would have the same words."""
+    from miniconv.advice import of_call, teach
+
+    names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+    options = dict(zip(names, arguments[3:9]))
+    if not options.pop("transposed"):
+        del options["output_padding"]
+    teach(error, lambda: of_call(op, [describe(x) for x in arguments[:3] if x is not None], options))
 
 
 def _forward(input: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> tuple[Decision, Any]:

@@ -7,8 +7,11 @@ for pooling, unfold, fold and pad, which are held against torch by the checks of
 
 from __future__ import annotations
 
-from sabotages import arithmetic, axes_and_taps, family
-from sabotages.base import SABOTAGES, RightModule, right
+from sabotages import arithmetic, axes_and_taps, family, reported, reported_family
+from sabotages.base import SABOTAGES, SLIP, RightModule, base, right
 from sabotages.windows import WINDOWS
 
-__all__ = ["SABOTAGES", "WINDOWS", "RightModule", "arithmetic", "axes_and_taps", "family", "right"]
+__all__ = [
+    "SABOTAGES", "SLIP", "WINDOWS", "RightModule", "arithmetic", "axes_and_taps", "base", "family", "reported",
+    "reported_family", "right",
+]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from miniconv.parity.targets import Target
-from sabotages.base import SABOTAGES, RightModule, Sabotage, right, sabotage
+from sabotages.base import SABOTAGES, RightModule, Sabotage, github, right, sabotage
 
 
 def rounded_to_bits(x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -20,7 +20,7 @@ def rounded_to_bits(x: torch.Tensor, bits: int) -> torch.Tensor:
 # ---- precision and dtypes -------------------------------------------------------------------------------------
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("pytorch/pytorch/issues/107514"))
 def tf32_operands(input, weight, bias=None, **options):
     return right(rounded_to_bits(input, 11), rounded_to_bits(weight, 11), bias, **options)
 
@@ -30,7 +30,7 @@ def bfloat16_operands(input, weight, bias=None, **options):
     return right(rounded_to_bits(input, 8), rounded_to_bits(weight, 8), bias, **options)
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("uxlfoundation/oneDNN/pull/5041"))
 def float16_accumulation(input, weight, bias=None, **options):
     if input.dtype != torch.float16 or weight.ndim != 4 or weight[0, 0].numel() < 2:
         return right(input, weight, bias, **options)
@@ -39,7 +39,7 @@ def float16_accumulation(input, weight, bias=None, **options):
     return right(input, weight * first, bias, **options) + right(input, weight * (1 - first), None, **options)
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("keras-team/keras/issues/10964"))
 def float64_computed_in_float32(input, weight, bias=None, **options):
     if input.dtype != torch.float64 or weight.dtype != torch.float64:
         return right(input, weight, bias, **options)
@@ -47,7 +47,7 @@ def float64_computed_in_float32(input, weight, bias=None, **options):
     return right(*narrow, **options).double()
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("openvinotoolkit/openvino/issues/28193"))
 def int64_computed_in_float64(input, weight, bias=None, **options):
     if input.dtype != torch.int64 or weight.dtype != torch.int64:
         return right(input, weight, bias, **options)
@@ -67,7 +67,7 @@ def dtypes_promoted(input, weight, bias=None, **options):
     return right(input, weight.to(input.dtype), *present, **options)
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("tensorflow/tensorflow/issues/63391"))
 def nan_dropped(input, weight, bias=None, **options):
     result = right(input, weight, bias, **options)
     return torch.nan_to_num(result, nan=0.0, posinf=float("inf"), neginf=-float("inf"))
@@ -165,8 +165,9 @@ class ReflectIncludesTheEdge(RightModule):
 
 
 SABOTAGES["circular_on_the_wrong_axis"] = Sabotage(
-    Target(right, CircularOnTheWrongAxis, name="circular_on_the_wrong_axis"), ("SHAPE", "RAISED", "NOT_RAISED")
-)
+    Target(right, CircularOnTheWrongAxis, name="circular_on_the_wrong_axis"), ("SHAPE", "RAISED", "NOT_RAISED"),
+    source=github("pytorch/pytorch/issues/37844"),
+)  # fmt: skip
 SABOTAGES["reflect_includes_the_edge"] = Sabotage(
     Target(right, ReflectIncludesTheEdge, name="reflect_includes_the_edge"), ("WRONG_VALUE",)
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sabotages.base import right, sabotage
+from sabotages.base import github, right, sabotage
 
 
 def swapped(value: Any) -> Any:
@@ -17,7 +17,7 @@ def swapped(value: Any) -> Any:
 # ---- swapped and shifted axes ---------------------------------------------------------------------------------
 
 
-@sabotage("SHAPE", "WRONG_VALUE")
+@sabotage("SHAPE", "WRONG_VALUE", source=github("pytorch/pytorch/issues/83180"))
 def swapped_strides(input, weight, bias=None, stride=1, **options):
     return right(input, weight, bias, swapped(stride), **options)
 
@@ -32,7 +32,7 @@ def swapped_dilation(input, weight, bias=None, dilation=1, **options):
     return right(input, weight, bias, dilation=swapped(dilation), **options)
 
 
-@sabotage("SHAPE", "NOT_RAISED", "WRONG_VALUE")
+@sabotage("SHAPE", "NOT_RAISED", "WRONG_VALUE", source=github("PaddlePaddle/Paddle/issues/5242"))
 def ignored_dilation(input, weight, bias=None, dilation=1, **options):
     return right(input, weight, bias, **options)
 
@@ -44,7 +44,7 @@ def padding_off_by_one(input, weight, bias=None, padding=0, **options):
     return right(input, weight, bias, padding=padding, **options)
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("webmachinelearning/webnn-polyfill/issues/57"))
 def same_padding_low_side_first(input, weight, bias=None, padding=0, dilation=1, **options):
     expected = right(input, weight, bias, padding=padding, dilation=dilation, **options)
     if padding != "same":
@@ -119,13 +119,13 @@ def channels_reversed_within_a_group(input, weight, bias=None, **options):
 # ---- bias -----------------------------------------------------------------------------------------------------
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("pytorch/pytorch/pull/36173"))
 def bias_left_out(input, weight, bias=None, **options):
     result = right(input, weight, bias, **options)
     return result if bias is None else result - bias.reshape(-1, 1, 1) + 0 * result
 
 
-@sabotage("WRONG_VALUE")
+@sabotage("WRONG_VALUE", source=github("LeelaChessZero/lc0/pull/130"))
 def bias_added_twice(input, weight, bias=None, **options):
     return right(input, weight, None if bias is None else bias + bias, **options)
 
@@ -142,7 +142,7 @@ def last_element_unwritten(input, weight, bias=None, **options):
     return result * mask
 
 
-@sabotage("WRONG_VALUE", "RAISED")
+@sabotage("WRONG_VALUE", "RAISED", source=github("pytorch/executorch/issues/22951"))
 def strides_of_the_input_ignored(input, weight, bias=None, **options):
     contiguous, step = [], 1
     for size in reversed(input.shape):
@@ -151,7 +151,7 @@ def strides_of_the_input_ignored(input, weight, bias=None, **options):
     return right(input.as_strided(input.shape, contiguous), weight, bias, **options)
 
 
-@sabotage("WRONG_VALUE", "RAISED")
+@sabotage("WRONG_VALUE", "RAISED", source=github("pytorch/pytorch/issues/55781"))
 def strides_of_the_weight_ignored(input, weight, bias=None, **options):
     contiguous, step = [], 1
     for size in reversed(weight.shape):
@@ -168,7 +168,7 @@ def input_modified(input, weight, bias=None, **options):
     return result
 
 
-@sabotage("LAYOUT")
+@sabotage("LAYOUT", source=github("pytorch/pytorch/issues/37725"))
 def channels_last_lost(input, weight, bias=None, **options):
     return right(input, weight, bias, **options).contiguous()
 

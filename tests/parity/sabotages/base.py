@@ -7,9 +7,20 @@ from typing import Any, NamedTuple
 
 import torch
 
-from miniconv.parity.targets import Target
+from miniconv.parity.targets import Target, family
 
 HALF = (torch.float16, torch.bfloat16)
+SLIP = "a plausible slip"
+
+
+def github(path: str) -> str:
+    """The address of a thread on GitHub."""
+    return f"https://github.com/{path}"
+
+
+def per_axis(value: Any, dims: int) -> tuple[int, ...]:
+    """One number for each spatial axis."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
 def right(
@@ -37,21 +48,38 @@ class RightModule(torch.nn.Conv2d):
 
 
 class Sabotage(NamedTuple):
-    """A wrong target of one operator, and the verdicts of which one must be the first that catches it."""
+    """A wrong target of one operator.
+
+    Attributes:
+        target: the wrong convolution.
+        caught_by: the verdicts of which one must be the first that catches it.
+        op: the operator.
+        source: address of a report of this bug, in whatever library; or ``SLIP``.
+    """
 
     target: Target
     caught_by: tuple[str, ...]
     op: str = "conv2d"
+    source: str = SLIP
 
 
 SABOTAGES: dict[str, Sabotage] = {}
 
 
-def sabotage(*caught_by: str, op: str = "conv2d") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def sabotage(
+    *caught_by: str, op: str = "conv2d", source: str = SLIP
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a wrong convolution under its own name."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        SABOTAGES[function.__name__] = Sabotage(Target(function, name=function.__name__), caught_by, op)
+        SABOTAGES[function.__name__] = Sabotage(Target(function, name=function.__name__), caught_by, op, source)
         return function
 
     return register
+
+
+def base(op: str) -> Target:
+    """The right convolution that the sabotages of an operator are made of."""
+    if op == "conv2d":
+        return Target(right, RightModule)
+    return family(torch.nn.functional, torch.nn)  # a target like any other: nothing is excused

@@ -9,14 +9,9 @@ from typing import Any
 
 import torch
 
-from sabotages.base import sabotage
+from sabotages.base import github, per_axis, sabotage
 
 torchs = torch.nn.functional
-
-
-def per_axis(value: Any, dims: int) -> tuple[int, ...]:
-    """One number for each spatial axis."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
 def transposed(dims: int) -> Any:
@@ -47,7 +42,7 @@ def output_padding_on_the_low_side(input, weight, bias=None, output_padding=0, *
     return result if bias is None else result + on_channels(bias, 2)
 
 
-@sabotage("SHAPE", "NOT_RAISED", op="conv_transpose2d")
+@sabotage("SHAPE", "NOT_RAISED", op="conv_transpose2d", source=github("larq/larq/pull/707"))
 def output_padding_ignored(input, weight, bias=None, output_padding=0, **options):
     return torchs.conv_transpose2d(input, weight, bias, **options)
 
@@ -91,7 +86,9 @@ def strides_of_depth_and_width_swapped(input, weight, bias=None, stride=1, **opt
     return torchs.conv_transpose3d(input, weight, bias, stride=swapped, **options)
 
 
-@sabotage("SHAPE", "RAISED", "NOT_RAISED", "ERROR_TEXT", op="conv_transpose3d")
+@sabotage(
+    "SHAPE", "RAISED", "NOT_RAISED", "ERROR_TEXT", op="conv_transpose3d", source=github("pytorch/pytorch/issues/1565")
+)
 def transposed_dilation_ignored(input, weight, bias=None, dilation=1, **options):
     return torchs.conv_transpose3d(input, weight, bias, **options)
 
@@ -99,12 +96,12 @@ def transposed_dilation_ignored(input, weight, bias=None, dilation=1, **options)
 # ---- transposed: weight, bias, overlaps -----------------------------------------------------------------------
 
 
-@sabotage("WRONG_VALUE", op="conv_transpose2d")
+@sabotage("WRONG_VALUE", op="conv_transpose2d", source=github("jax-ml/jax/issues/11252"))
 def transposed_kernel_flipped(input, weight, bias=None, **options):
     return torchs.conv_transpose2d(input, weight.flip(-1, -2), bias, **options)
 
 
-@sabotage("WRONG_VALUE", op="conv_transpose2d")
+@sabotage("WRONG_VALUE", op="conv_transpose2d", source=github("onnx/onnx-mlir/issues/3326"))
 def groups_second_in_the_transposed_weight(input, weight, bias=None, groups=1, **options):
     if isinstance(groups, int) and 1 < groups < weight.shape[0] and not weight.shape[0] % groups:
         order = torch.arange(weight.shape[0]).reshape(-1, groups).T.flatten()

@@ -147,7 +147,8 @@ def _overlaps_averaged(setting: Setting, part: str, got: Array) -> bool:
 
 def _without_nan(setting: Setting, part: str) -> Iterator[Map]:
     """NaN replaced by zero in the result."""
-    yield lambda array: np.where(np.isnan(array), 0, array)
+    if setting.case.data == "specials":
+        yield lambda array: np.where(np.isnan(array), 0, array)
 
 
 def _flushed(setting: Setting) -> Iterator[Values]:

@@ -15,7 +15,9 @@ from miniconv.parity.faults.forms import (
     Fault,
     Fits,
     Setting,
+    agrees,
     any_of,
+    exact_part,
     ones_like,
     other_operands,
     other_result,
@@ -126,6 +128,19 @@ def _regrouped_inputs(setting: Setting) -> Iterator[Values]:
         yield setting.values._replace(input=setting.values.input.take(order, axis))
 
 
+def _read_interleaved(setting: Setting, part: str, got: Array) -> bool:
+    """Output channel c reads the input channels of group c % groups, or of another order of that kind."""
+    case, values = setting.case, setting.values
+    if part != "output" or case.transposed or got.shape != case.output_shape:
+        return False
+    for order in _orders(case.out_channels, case.groups):
+        bias = None if values.bias is None else values.bias[order]
+        moved = setting._replace(values=values._replace(weight=values.weight[order], bias=bias))
+        if agrees(moved, part, got.take(order, 0 if case.batch is None else 1), exact_part(moved, part)):
+            return True
+    return False
+
+
 def _first_group(setting: Setting) -> Iterator[Values]:
     """Every group reads the channels of the first."""
     case, x = setting.case, setting.values.input
@@ -139,6 +154,36 @@ def _reordered(setting: Setting, bias: Array) -> Iterator[Array]:
     """The bias with the group second, backwards, or its first number for every channel."""
     yield from (bias[order] for order in _orders(len(bias), setting.case.groups))
     yield from (np.flip(bias), np.full_like(bias, bias[0]))
+
+
+def _bias_of(setting: Setting, part: str) -> Array | None:
+    """The bias in a shape that broadcasts over an output of real numbers; None elsewhere."""
+    bias = setting.values.bias
+    if part != "output" or bias is None or np.iscomplexobj(bias):
+        return None
+    return bias.reshape(-1, *(1,) * len(setting.case.input_size))
+
+
+def _bias_multiplied(setting: Setting, part: str) -> Iterator[Callable[[Array], Array]]:
+    """The sum times the bias."""
+    bias = _bias_of(setting, part)
+    if bias is not None:
+        yield lambda array: (array - bias) * bias
+
+
+def _bias_by_image(setting: Setting, part: str) -> Iterator[Callable[[Array], Array]]:
+    """To every channel of an image the number of the bias that has the image's place."""
+    bias, batch = _bias_of(setting, part), setting.case.batch
+    if bias is not None and batch is not None and batch <= len(bias):
+        yield lambda array: array - bias + bias[:batch, None]
+
+
+def _mixed(setting: Setting, part: str) -> Iterator[Callable[[Array], Array]]:
+    """The result of (channels, images, ...) taken for one of (images, channels, ...), the bias added afterwards."""
+    if part == "output" and setting.case.batch is not None:
+        bias = _bias_of(setting, part)
+        offset = np.zeros(1) if bias is None else bias
+        yield lambda array: np.swapaxes(array - offset, 1, 2).reshape(array.shape) + offset
 
 
 def _bias_where_reached(setting: Setting, part: str) -> Iterator[Callable[[Array], Array]]:
@@ -167,7 +212,9 @@ ROWS = (
     Fault(
         "group_order",
         "channels are assigned to groups in another order",
-        any_of(other_result(_regrouped), _weights(_regrouped_weights), other_operands(_regrouped_inputs)),
+        any_of(
+            other_result(_regrouped), _weights(_regrouped_weights), other_operands(_regrouped_inputs), _read_interleaved
+        ),
     ),
     Fault("first_group_for_all", "every group reads the first group's channels", other_operands(_first_group)),
     Fault("bias_order", "the bias is in another order than the output's channels", _biases(_reordered)),
@@ -176,6 +223,11 @@ ROWS = (
         "the bias is added once for every group or channel",
         _biases(lambda s, b: [b * s.case.groups, b * s.case.in_channels, b * (s.case.in_channels // s.case.groups)]),
     ),
+    Fault("bias_multiplied", "the sums are multiplied by the bias", other_result(_bias_multiplied)),
+    Fault(
+        "bias_by_image", "the bias is taken by the image's number, not by the channel's", other_result(_bias_by_image)
+    ),
+    Fault("images_and_channels_mixed", "images and channels of the result change places", other_result(_mixed)),
     Fault("bias_only_where_reached", "cells that no tap reaches lack the bias", other_result(_bias_where_reached)),
     Fault("weight_layout", "the weight's axes are read in another order than they lie in memory", _weights(_misread)),
 )

@@ -91,6 +91,25 @@ def _rounded_up(case: Case) -> list[Case]:
     return [with_sides(case, [(low, high + s - 1) for (low, high), s in zip(case.padding_pairs, case.stride)])]
 
 
+def _long_kernel(case: Case) -> list[Case]:
+    """A dilated kernel is taken for dilation * kernel cells, so that the last windows are missing."""
+    sides = [(low, high - d + 1) for (low, high), d in zip(case.padding_pairs, case.dilation)]
+    return [] if case.transposed else [with_sides(case, sides)]
+
+
+def _input_padded(case: Case) -> list[Case]:
+    """A transposed convolution's padding is added to its input: each cell makes ``stride`` cells more."""
+    sides = [(-low * s, -high * s) for (low, high), s in zip(case.padding_pairs, case.stride)]
+    return [with_sides(case, sides)] if case.transposed else []
+
+
+def _input_extended(case: Case) -> list[Case]:
+    """The output padding is added to the input's end, where each cell makes ``stride`` cells more."""
+    triples = zip(case.padding_pairs, case.output_padding, case.stride)
+    extended = with_sides(case, [(low, high - extra * s) for (low, high), extra, s in triples])
+    return [replace(extended, output_padding=(0,) * len(case.stride))] if case.transposed else []
+
+
 def _extra_low(case: Case) -> list[Case]:
     """The extra cells of a transposed output before the first one, not after the last."""
     pairs = [(low - extra, high + extra) for (low, high), extra in zip(case.padding_pairs, case.output_padding)]
@@ -115,6 +134,13 @@ ROWS = (
         Fault(f"{name}_of_one_axis", f"one axis's {word} is used for every axis", _of_one_axis(name))
         for name, word in _ASKED.items()
     ),
+    Fault(
+        "dilated_kernel_too_long", "the dilated kernel is taken for dilation * kernel cells", other_case(_long_kernel)
+    ),
+    Fault(
+        "padding_of_the_input", "the padding is added to the input, not cut off the output", other_case(_input_padded)
+    ),
+    Fault("output_padding_of_the_input", "the output padding is added to the input", other_case(_input_extended)),
     Fault("size_rounded_up", "the output size is rounded up, not down", other_case(_rounded_up)),
     Fault("odd_padding_first", "the odd cell of padding='same' is on the low side", other_case(_sides_exchanged)),
     Fault(

@@ -94,6 +94,20 @@ def _repeated(setting: Setting, part: str) -> Iterator[Callable[[Array], Array]]
         yield lambda array: np.repeat(array[:, :1], array.shape[1], 1)
 
 
+def _extra_of_zeros(setting: Setting, part: str) -> Iterator[Map]:
+    """The cells of the output padding hold zeros."""
+    extra = setting.case.output_padding
+    if part == "output" and any(extra):
+
+        def emptied(array: Array) -> Array:
+            result = array.copy()
+            for axis, cells in zip(range(-len(extra), 0), extra):
+                np.moveaxis(result, axis, 0)[max(0, array.shape[axis] - cells) :] = 0
+            return result
+
+        yield emptied
+
+
 def _unwritten(setting: Setting, part: str, got: Array) -> bool:
     """Zeros everywhere; or right but for the last element, or the end of an axis, which holds one number throughout."""
     exact = exact_part(setting, part)
@@ -125,6 +139,7 @@ ROWS = (
     Fault("input_strides", "the input is read as if it were contiguous", _read_contiguously("input")),
     Fault("weight_strides", "the weight is read as if it were contiguous", _read_contiguously("weight")),
     Fault("batch_axis", "the result of an unbatched input has a batch axis", _has_a_batch_axis),
+    Fault("output_padding_of_zeros", "the output padding is filled with zeros", other_result(_extra_of_zeros)),
     Fault("unwritten_memory", "the end of an axis, the last element or all of it is never written", _unwritten),
 )
 """The likelier ones first; what many a fault looks like in a small case comes last."""
