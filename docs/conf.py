@@ -21,7 +21,7 @@ version = ".".join(release.split(".")[:2])
 
 extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
-    "names_table", "results_tables", "lessons", "explorer_page",
+    "names_table", "results_tables", "lessons", "explorer_page", "chinese_search",
 ]  # fmt: skip
 exclude_patterns = ["_build", "jupyter_execute"]
 locale_dirs = ["locale"]
@@ -29,9 +29,12 @@ gettext_compact = False
 gettext_location = False
 html_theme = "furo"
 html_math_renderer = "mathml"
+html_theme_options = {"top_of_page_buttons": []}
+html_copy_source = False
 html_title = f"miniconv {release}"
 templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_favicon = "_static/window.svg"
 html_css_files = ["site.css"]
 
 # Lessons run at every build, so that no number in them can be out of date.

@@ -5,17 +5,14 @@ What follows ``explorer:`` is a problem's text, and perhaps more of the page's a
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from docutils import nodes
 from sphinx.util import logging
 
-from miniconv import ConvProblem
+from miniconv import ConvProblem, explorer
 
-THERE = find_spec("miniconv.explorer") is not None
 SCHEME = "explorer:"
 logger = logging.getLogger(__name__)
 
@@ -36,11 +33,8 @@ def address(state):
 def resolve(app, doctree, docname):
     """Puts the page's address in place of the scheme, seen from the page that links to it."""
     root = "../" * docname.count("/")
-    for link in list(doctree.findall(nodes.reference)):
+    for link in doctree.findall(nodes.reference):
         if link.get("refuri", "").startswith(SCHEME):
-            if not THERE:
-                link.replace_self(link.children)
-                continue
             try:
                 link["refuri"] = root + address(unquote(link["refuri"].removeprefix(SCHEME)))
             except (ValueError, RuntimeError) as error:
@@ -49,9 +43,9 @@ def resolve(app, doctree, docname):
 
 def write(app, exception):
     """The page itself, in the site's language."""
-    if THERE and exception is None and app.builder.format == "html":
+    if exception is None and app.builder.format == "html":
         language = "zh" if (app.config.language or "").startswith("zh") else "en"
-        page = import_module("miniconv.explorer").page(language=language)
+        page = explorer.page(language=language)
         (Path(app.outdir) / "explorer.html").write_text(page, encoding="utf-8")
 
 

@@ -96,6 +96,7 @@ def fill_bar(app, pagename, templatename, context, doctree):
     chinese = is_chinese(app)
     root = context.get("content_root", "./")
     context["other_language"] = f"{root}../{pagename}.html" if chinese else f"{root}zh/{pagename}.html"
+    context["explorer"] = f"{root}explorer.html"
     context["is_chinese"] = chinese
     context["is_translated"] = is_translated(pagename)
     if doctree is not None and pagename.startswith("learn/"):

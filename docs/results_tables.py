@@ -45,11 +45,8 @@ def reason(problem, algorithm):
 
 
 def table(header, rows):
-    """Lines of a list table in reStructuredText, its first column the rows' names."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", ""]
-    for row in (header, *rows):
-        lines += [f"   {'*' if at == 0 else ' '} - {cell}" for at, cell in enumerate(row)]
-    return [*lines, ""]
+    """Lines of a table in Markdown."""
+    return ["", *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)), ""]
 
 
 class SupportTable(SphinxDirective):
@@ -59,12 +56,12 @@ class SupportTable(SphinxDirective):
         problems = {kind: ConvProblem.parse(text) for kind, text in KINDS.items()}
         names = [ENGINE, *ALGORITHMS]
         reasons = {name: {kind: reason(problem, name) for kind, problem in problems.items()} for name in names}
-        rows = [[f"``{name}``", *("no" if said else "yes" for said in reasons[name].values())] for name in names]
+        rows = [[f"`{name}`", *("no" if said else "yes" for said in reasons[name].values())] for name in names]
         lines = table(["algorithm", *KINDS], rows)
         lines += ["The reasons, in the algorithms' own words:", ""]
         for name in names:
-            told = list(dict.fromkeys(filter(None, reasons[name].values())))
-            lines += [f"- ``{name}``: {'; '.join(told)}" for _ in told[:1]]
+            told = list({said.partition(", but")[0]: said for said in reasons[name].values() if said}.values())
+            lines += [f"- `{name}`: {'; '.join(told)}" for _ in told[:1]]
         return self.parse_text_to_nodes("\n".join([*lines, ""]))
 
 
@@ -82,7 +79,7 @@ class SpeedTables(SphinxDirective):
             versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
             threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
             lines += [f"**{result['dtype']}, {threads}**: {machine['cpu']}, {machine['cores']} cores,"]
-            lines += [f"{machine['system']}; {versions}; {machine['date']}. ``{result['command']}``", ""]
+            lines += [f"{machine['system']}; {versions}; {machine['date']}. `{result['command']}`", ""]
             rows = []
             for name, group in result["summary"].items():
                 means = group["geometric_mean"]
@@ -90,7 +87,7 @@ class SpeedTables(SphinxDirective):
                 worst, ratio = next(iter(group["worst"].items()))
                 rows.append([name, str(group["layers"]), *cells, f"{worst.partition('/')[2]} {ratio:.2f}"])
             lines += table(["network", "layers", *engines, "miniconv's slowest"], rows)
-            lines += [f":doc:`Every layer <measured/{path.stem}>`", ""]
+            lines += [f"[Every layer](measured/{path.stem}.md)", ""]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

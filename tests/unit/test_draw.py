@@ -566,6 +566,10 @@ class TestRaster:
             assert picture.size == (drawing.scene.width, drawing.scene.height)
             assert picture.info["duration"] == 500
             assert picture.info["loop"] == 0
+            for frame in range(9):
+                picture.seek(frame)
+                got = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in picture.convert("RGB").getcolors(1 << 20)}
+                assert {LIGHT[role] for role in ("paper", "ink", "mark", "result", "strong", "grid", "pad")} <= got
 
     def test_the_same_bytes_every_time(self, tmp_path):
         for ending in ("png", "gif"):

@@ -69,7 +69,8 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
             padding_mode=mode,
         )
         if arguments.html is not None:
-            html = page(problem, *tensors, at=trace.at, of=arguments.of, padding_mode=mode, language=spoken)
+            shown = {"at": trace.at, "of": arguments.of, "grad_output": given.get("grad_output"), "padding_mode": mode}
+            html = page(problem, *tensors, **shown, language=spoken)
             arguments.html.write_text(html, encoding="utf-8")
     except (OSError, TypeError, ValueError, RuntimeError, IndexError) as error:
         return _unusable(error)
