@@ -149,7 +149,7 @@ def test_it_says_what_it_chose_and_left_out(capsys):
     long = said_by(capsys, PROBLEM, "--of", "weight_grad", "--at", "1,1,1,1")
     assert "in the middle" not in long
     many = said_by(capsys, "conv2d c8 o1 i5x6 k3x3 int64")
-    assert "24 of 72 terms are shown; --all shows every one" in many
+    assert "28 of 72 terms are shown; --all shows every one" in many
     assert len(said_by(capsys, "conv2d c8 o1 i5x6 k3x3 int64", "--all").splitlines()) > 72
 
 

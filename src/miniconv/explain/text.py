@@ -15,8 +15,8 @@ from miniconv.explain.words import said
 
 __all__ = ["ROWS", "formula", "index_text", "shown", "written"]
 
-ROWS = 24
-"""How many terms a table shows at most; of more, the first and the last ones."""
+ROWS = 28
+"""How many terms a table shows at most, enough for 3x3 on three channels; of more, the first and the last ones."""
 
 SUMMANDS = 6
 """How many products the written-out sum shows at most."""
