@@ -153,7 +153,7 @@ function cellSizes(tensors, width) {
   return {across: null, cells: tensors.map(({planes}, at) => {
     const columns = widest(tensors[at]), strip = !flat && planes.length > 1;
       // a part of the next plane shows that there is one
-    if (planes[0].kind === "grey") return Math.max(1, Math.min(room / columns / (strip ? 1.35 : 1), 10));
+    if (planes[0].kind === "grey") return Math.min(room / (strip ? 1.35 : 1), PIXELS) / columns;
     if (room / columns < READABLE) return flat ? alike : Math.min(room, PIXELS) / columns;
     return Math.floor(flat ? alike : strip ? Math.min(32, Math.max(READABLE, room / columns / 1.35))
       : Math.min(36, room / columns));
