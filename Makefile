@@ -97,6 +97,7 @@ translations: $(READY)
 	$(BIN)/python docs/translations.py
 
 clean:
-	rm -rf $(VENV) build dist demo-out docs/_build docs/jupyter_execute docs/reference/generated
+	rm -rf $(VENV) build dist demo-out docs/_build docs/jupyter_execute docs/reference/generated docs/results/measured
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*
+	find docs/locale -name "*.mo" -delete
 	find src tests docs -name __pycache__ -type d -exec rm -rf {} +
