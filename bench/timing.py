@@ -41,13 +41,14 @@ def sampler(
     """A function that times ``run``; each sample is long enough, and ``context`` is entered outside the time.
 
     Args:
-        run: called twice here, as warm-up.
+        run: called three times here: a first call may compile, and a second one decide what later ones find.
         seconds: the least length of a sample.
         context: what must be open while ``run`` runs.
         settle: sleep so long before each sample, so that other engines' threads leave the cores, and then call ``run``
             once outside the time, which wakes its own.
     """
     with context():
+        run()
         run()
         start = time.perf_counter()
         run()

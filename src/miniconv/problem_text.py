@@ -30,7 +30,7 @@ _PER_AXIS: Mapping[str, str] = {
     "d": "dilation",
     "op": "output_padding",
 }
-_REQUIRED = {"in_channels", "out_channels", "input_size", "kernel_size"}
+_EXAMPLES = {"in_channels": "c3", "out_channels": "o4", "input_size": "i8", "kernel_size": "k3"}
 
 
 def format_problem(problem: ConvProblem) -> str:
@@ -78,8 +78,9 @@ def parse_fields(text: str) -> dict[str, Any]:
         if name in fields:
             raise ValueError(f"{name} is given twice in {text!r}")
         fields[name] = value
-    if missing := _REQUIRED - set(fields):
-        raise ValueError(f"{', '.join(sorted(missing))} missing in {text!r}")
+    if missing := _EXAMPLES.keys() - set(fields):
+        lacking = (f"{name} (as in {_EXAMPLES[name]})" for name in _EXAMPLES if name in missing)
+        raise ValueError(f"{', '.join(lacking)} missing in {text!r}")
     return {"batch": None, "transposed": match[1] is not None} | fields
 
 
@@ -99,7 +100,7 @@ def _parse_word(word: str, dims: int) -> tuple[str, Any]:
         return _COUNTS[key], int(digits)
     sides = r"\d+(:\d+)?" if key == "p" else r"\d+"
     if key not in _PER_AXIS or not re.fullmatch(f"{sides}(x{sides})*", digits):
-        raise ValueError(f"{word!r} is not a word of a problem: see miniconv.problem_text")
+        raise ValueError(f"{word!r} is not a word of a problem, such as n1 c3 o4 i8x9 k3 s2 p1 d1 g1 op1 bias float32")
     values: list[Any] = [tuple(map(int, (v.split(":") * 2)[:2])) if key == "p" else int(v) for v in digits.split("x")]
     if len(values) not in (1, dims):
         raise ValueError(f"{_PER_AXIS[key]} needs one number or {dims}, but got {word!r}")

@@ -47,7 +47,7 @@ def test_a_bad_address_does_no_harm(shown, hash_):
 # ---- what a reader does --------------------------------------------------------------------------------------------
 
 
-def move(tab, part, row, column, kind="mouseMoved", cell=None):
+def move(tab, part, row, column, kind="mouseMoved"):
     """The pointer over a cell of the first plane of a tensor."""
     x, y = (
         tab.run(f"""(([svg, plane]) => {{ const rows = svg.querySelectorAll(".cells rect"), wide = planeColumns(plane);
@@ -74,6 +74,9 @@ def test_pointing_shows_and_clicking_pins(shown):
     move(tab, "output", 2, 0, "click")
     assert tab.run("state.at.join()") == "0,2,0"
     assert "at=0.2.0" in tab.run("location.hash")
+    move(tab, "weight", 1, 1)
+    assert tab.run("document.querySelector('tr.one').dataset.term") == "4"
+    assert tab.run("document.querySelectorAll('path.one').length") == 2  # the weight, and the input that it meets
     move(tab, "input", 0, 0)
     assert text(tab, "picked").startswith("input[0, 0, 0] = ")
     assert "feeds 1 output" in text(tab, "picked")
@@ -96,7 +99,7 @@ def test_pixels_that_no_window_reaches(shown):
 def test_a_number_is_edited(shown):
     tab = shown("conv1d c1 o1 i3 k2 float32", [[1, 2, 3]], [[[1, 10]]])
     move(tab, "input", 0, 1, "click")
-    tab.run("document.querySelector('[data-tensor=input]').focus()")
+    assert tab.run("document.activeElement.dataset.tensor") == "input"
     for key in ("7", ".", "5", "Enter"):
         tab.press(key)
     assert tab.run("[...model.operands.input.data]") == [1, 7.5, 3]
@@ -107,6 +110,19 @@ def test_a_number_is_edited(shown):
     assert tab.run("[...model.operands.input.data]") == [1, 7.5, 3]
     tab.run("document.getElementById('clear').click()")
     assert tab.run("[...model.operands.input.data]") == [1, 2, 3]
+
+
+def test_a_bias_is_edited_and_another_image_is_looked_at(shown):
+    tab = shown(
+        "conv1d n2 c1 o2 i3 k2 bias float32", [[[1, 2, 3]], [[4, 5, 6]]], [[[1, 1]], [[1, 2]]], [10, 20], at=(0, 1, 0)
+    )
+    assert text(tab, "picked").startswith("output[0, 1, 0] = 25")
+    tab.run("document.getElementById('bias-value').value = '7'")
+    tab.run("document.getElementById('bias-value').dispatchEvent(new Event('change'))")
+    assert text(tab, "picked").startswith("output[0, 1, 0] = 12")
+    tab.run("document.getElementById('number-image').value = 1")
+    tab.run("document.getElementById('number-image').dispatchEvent(new Event('input'))")
+    assert text(tab, "picked").startswith("output[1, 1, 0] = 21")
 
 
 def test_a_picture_is_painted(shown):

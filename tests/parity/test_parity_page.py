@@ -33,7 +33,7 @@ def told(verdicts, **more):
         "format": document.FORMAT, "target": "mypkg:conv2d", "command": "miniconv parity mypkg:conv2d", "suite": "ci",
         "ops": ["conv2d"], "seed": 3, "level": "values", "shard": "", "versions": {"python": "3.11.7", "numpy": "2.4"},
         "cpu": "a processor", "started": "2026-01-02T03:04:05+00:00", "seconds": 71.25, "chosen": len(verdicts),
-        "interrupted": False, "counts": {name: count for name, count in counts.items() if count},
+        "interrupted": False, "likely": [], "counts": {name: count for name, count in counts.items() if count},
     }  # fmt: skip
     return {**head, "cases": [document.row(verdict) for verdict in verdicts], **more}
 
@@ -364,6 +364,26 @@ def test_contrast(small, dark):
         for front in colours[:5]:
             low, high = sorted([luminance(back), luminance(front)])
             assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_the_likely_fault_stands_first(small):
+    tab = small()
+    assert tab.run("document.getElementById('likely').hidden")
+    one = {
+        "fault": "the bias is <b>lost</b>",
+        "case": FAULTY,
+        "verdict": "WRONG_VALUE",
+        "part": "input_grad",
+        "show": EVIL,
+    }
+    tab = small(likely=[one, {**one, "fault": ""}])
+    first, second = tab.run("[...document.querySelectorAll('#faults li')].map(li => li.innerText)")
+    assert first.startswith("the bias is <b>lost</b>: WRONG_VALUE in input grad, also on the smallest case")
+    assert "</script>" in first
+    assert second.startswith("No known fault gives these numbers: WRONG_VALUE")
+    tab.screen(390)
+    assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+    assert not tab.errors
 
 
 def test_runs_that_did_not_end(small, tab, tmp_path):

@@ -82,7 +82,7 @@ def test_a_view_that_is_negated_as_it_is_read():
 
 
 def test_what_has_no_memory_here_is_not_known():
-    look = _plain._looker()
+    look = _plain.looker_for()
     dense = torch.ones(2, 3)
     odd = [dense.to_sparse(), dense.to_mkldnn(), dense.to("meta"), torch.ones((1,) * 6), None]
     assert [look(dense, x) for x in odd] == [b""] * len(odd)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from miniconv.codegen import engine, jit
 from miniconv.codegen.depthwise import depthwise, depthwise_refusal
+from miniconv.codegen.depthwise_last import depthwise_last, depthwise_last_refusal
 from miniconv.codegen.engine import Work
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import RUNS, TARGETS, Target
@@ -37,6 +38,9 @@ DENSE = "conv2d n2 c34 o36 i13x17 k3x3 p1x1 bias"
 
 PATHS = {
     "depthwise": Path(depthwise, depthwise_refusal, "conv2d n2 c34 o34 i13x17 k3x3 p1x1 g34 bias"),
+    "depthwise_last": Path(
+        depthwise_last, depthwise_last_refusal, "conv2d n2 c34 o34 i13x17 k3x3 p1x1 g34 bias channels_last"
+    ),
     "winograd": Path(winograd, lambda problem, layout, target: winograd_refusal(problem), DENSE),
     "direct": Path(engine.direct, lambda problem, layout, target: None, DENSE),
 }

@@ -99,8 +99,8 @@ class TestTiming:
 
         sample = timing.sampler(run, seconds=1.0, context=Context)
         assert sample() == (0.25, 2.0)
-        assert len(calls) == 2 + 4
-        assert entered == [0, 2]
+        assert len(calls) == 3 + 4
+        assert entered == [0, 3]
 
     def test_a_settled_sample_is_woken_outside_the_time(self, monkeypatch):
         slept, calls = [], []
@@ -108,7 +108,7 @@ class TestTiming:
         sample = timing.sampler(lambda: calls.append(len(slept)), seconds=0.0, settle=0.05)
         sample()
         assert slept == [0.05]
-        assert calls == [0, 0, 1, 1]
+        assert calls == [0, 0, 0, 1, 1]
 
     def test_ratios(self):
         assert timing.speed_up([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]) == 2.0

@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, 
 import codegen_paths as paths
 
 from miniconv import reference
-from miniconv.codegen import depthwise_model, jit, model
+from miniconv.codegen import depthwise_last_model, depthwise_model, jit, model
+from miniconv.codegen.depthwise_last_tables import Tables as LastTables
 from miniconv.codegen.depthwise_tables import Tables
 from miniconv.codegen.emit import Code
 from miniconv.codegen.engine import Work
@@ -88,15 +89,15 @@ def assembler(work: Work, objects: Objects, bias: bool, output_bytes: int) -> st
     """The program; the operands are in files beside it."""
     shared = -(-work.shared_bytes // 64) * 64
     calls = []
-    for index, stage in enumerate(work.stages):
-        if stage.flags:
-            begin, count = stage.flags
-            calls += [f"ldr x9, =scratch + {begin}", f"mov x10, #{count}", "mov x11, #0"]
-            calls += [f"f{index}: ldr x12, [x9], #8", "orr x11, x11, x12", "subs x10, x10, #1", f"b.ne f{index}"]
-            calls += [f"cbz x11, e{index}"]
+    for stage in work.stages:
         calls += ["ldr x0, =context", "mov x1, #0", f"ldr x2, ={stage.units}", f"ldr x3, =scratch + {shared}"]
-        calls += [f"bl {objects.word(stage.address)}", f"e{index}:"]
-    write_and_leave = ["mov x0, #1", "ldr x1, =output", f"ldr x2, ={output_bytes}", "mov x8, #64", "svc #0"]
+        calls += [f"bl {objects.word(stage.address)}"]
+    written = [("output", output_bytes)]
+    if work.again is not None:
+        written.append((f"scratch + {work.again.flags}", 8 * work.again.images))
+    write_and_leave = []
+    for place, size in written:
+        write_and_leave += ["mov x0, #1", f"ldr x1, ={place}", f"ldr x2, ={size}", "mov x8, #64", "svc #0"]
     write_and_leave += ["mov x0, #0", "mov x8, #93", "svc #0"]
     kernels = work.kernels
     if kernels and kernels not in objects.symbols:  # a table of functions, in this process
@@ -129,30 +130,41 @@ scratch: .skip {shared + work.scratch_bytes + 64}
 def emulated(path: str, problem: ConvProblem, objects: Objects, target: Target, operands: tuple) -> np.ndarray:
     """The output as an ARM processor computes it."""
     x, w, b = operands
+    x = paths.laid_out(x, problem.memory_format)
     y = paths.laid_out(np.empty(problem.batched_output_shape, x.dtype), problem.memory_format)
     work = paths.prepared(path, problem, x, w, y, target, 1)
     folder = objects.folder
     for name, values in (("input", x), ("weight", w), ("bias", np.zeros(8) if b is None else b)):
-        (folder / f"{name}.bin").write_bytes(np.ascontiguousarray(values).tobytes())
+        (folder / f"{name}.bin").write_bytes(ctypes.string_at(values.ctypes.data, values.nbytes))  # as they lie
     (folder / "main.s").write_text(assembler(work, objects, b is not None, y.nbytes))
     run = {"check": True, "cwd": folder}
     subprocess.run([TOOLS["aarch64-linux-gnu-as"], "main.s", "-o", "main.o"], **run)
     subprocess.run([TOOLS["aarch64-linux-gnu-ld"], "main.o", *objects.files, "-o", "main"], **run)
     with (folder / "output.bin").open("wb") as file:
         subprocess.run([TOOLS["qemu-aarch64"], "./main"], stdout=file, **run, timeout=120)
-    return np.fromfile(folder / "output.bin", x.dtype).reshape(y.shape)
+    written = (folder / "output.bin").read_bytes()
+    in_memory = np.ndarray(y.shape, y.dtype, bytearray(written[: y.nbytes]), 0, y.strides)
+    for n in np.flatnonzero(np.frombuffer(written[y.nbytes :], np.int64)):  # as ``engine.execute`` does
+        alone = emulated("direct", replace(problem, batch=1), objects, target, (x[n : n + 1], w, b))
+        in_memory[n] = alone[0]
+    return in_memory
 
 
 def modelled(path: str, problem: ConvProblem, target: Target, operands: tuple) -> np.ndarray | None:
     """What the tables say, executed in NumPy."""
     x, w, b = operands
-    y = np.full(problem.batched_output_shape, np.nan, x.dtype)
+    x = paths.laid_out(x, problem.memory_format)
+    y = paths.laid_out(np.full(problem.batched_output_shape, np.nan, x.dtype), problem.memory_format)
     layout = paths.layout_of(x, w, y)
     if path == "direct":
         model.run(Schedule.of(problem, layout, target, x.itemsize), x, w, b, y)
     elif path == "depthwise":
         tables = Tables.of(problem, layout, target, x.itemsize)
         depthwise_model.run(tables, target.lanes(x.itemsize), x, w, b, y)
+    elif path == "depthwise_last":
+        lanes = target.lanes(x.itemsize)
+        last = LastTables.of(problem, layout, lanes, x.itemsize)
+        depthwise_last_model.run(last, lanes, *map(paths.five, (x, w)), b, paths.five(y))
     else:
         return None
     return y
@@ -164,8 +176,10 @@ def test_an_emulated_arm_computes_what_the_definition_says(
 ) -> None:
     target = paths.narrow(ARM) if narrow else ARM
     done = 0
-    for problem in paths.served(path, dtype, target, [*paths.FAMILY, paths.PATHS[path].typical]):
-        if problem.multiply_adds > MOST or problem.memory_format != "contiguous":
+    texts = [*paths.FAMILY, paths.PATHS[path].typical]
+    texts += [f"{text} channels_last" for text in paths.FAMILY if path == "depthwise_last" and "2d" in text]
+    for problem in paths.served(path, dtype, target, texts):
+        if problem.multiply_adds > MOST:
             continue
         operands = paths.operands(problem, np.random.default_rng(13))
         got = emulated(path, problem, objects, target, operands)
@@ -174,7 +188,7 @@ def test_an_emulated_arm_computes_what_the_definition_says(
         if expected is not None:
             np.testing.assert_array_equal(got, expected, err_msg=str(problem))
         done += 1
-    assert done >= (2 if path == "winograd" else 5)
+    assert done >= {"winograd": 2, "depthwise_last": 3}.get(path, 5)
 
 
 def test_an_infinity_is_computed_again_there_too(objects: Objects) -> None:

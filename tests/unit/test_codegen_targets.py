@@ -23,6 +23,9 @@ import codegen_paths as paths
 
 from miniconv import reference
 from miniconv.codegen import jit
+from miniconv.codegen.depthwise_last import pixels_together
+from miniconv.codegen.depthwise_last_kernels import emit_pixels
+from miniconv.codegen.depthwise_last_tables import MOST_VECTORS
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micro_kernel_name, unrolled_steps
 from miniconv.codegen.records import MAX_ROWS, MAX_VECTORS
@@ -105,6 +108,20 @@ def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtyp
         sums = [line for line in stack if re.search(r"\b[qdsv]\d|[xyz]mm", line)]
         allowed = SPILLS_OF_PANELS[name] if panel else SPILLS_OF_ONE_VECTOR[name] if vectors == 1 else 0
         assert len(sums) <= allowed, (rows, vectors, sums)
+
+
+@pytest.mark.parametrize("dtype", paths.DTYPES)
+@pytest.mark.parametrize("name", FUSED)
+def test_the_loop_over_taps_is_fused_and_keeps_its_sums_in_registers(name: str, dtype: str) -> None:
+    target = ELSEWHERE[name][0]
+    for vectors in range(1, MOST_VECTORS + 1):
+        code, together = Code(), pixels_together(target, vectors)
+        emit_pixels(code, Element.of(dtype, target), vectors, True, together)
+        found = list(loops(jit.assembly(code, target)))
+        fused = [sum(bool(re.match(FUSED[name], line)) for line in body) for body in found]
+        assert fused == [together * vectors] + [vectors] * (together > 1), (vectors, together)
+        stack = [line for body in found for line in body if re.search(r"\[sp|\(%rsp", line)]
+        assert not [line for line in stack if re.search(r"\b[qdsv]\d|[xyz]mm", line)], (vectors, together)
 
 
 @pytest.mark.parametrize("path", paths.PATHS)

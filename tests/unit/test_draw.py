@@ -500,6 +500,16 @@ def test_the_command(tmp_path, capsys):
     assert out.read_text(encoding="utf-8") == expected.svg(animated=True)
 
 
+@pytest.mark.parametrize("given", [None, "circular"])
+def test_the_command_takes_a_layer_with_its_padding_mode(tmp_path, capsys, given):
+    out = tmp_path / "x.svg"
+    layer = "nn.Conv2d(1, 1, (2, 3), padding=(0, 1), padding_mode='reflect')(x[1,3,4])"
+    said = [] if given is None else ["--padding-mode", given]
+    assert cli.main(["draw", layer, *said, "--svg", str(out), "--lang", "en"]) == 0
+    text = "conv2d c1 o1 i3x4 k2x3 p0x1 bias float32"
+    assert out.read_text(encoding="utf-8") == draw(text, padding_mode=given or "reflect", language="en").svg()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -508,7 +518,11 @@ def test_the_command(tmp_path, capsys):
         ("conv1d c1 o1 i3 k2 --svg x.svg --at 1;2", "--at takes integers"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --at 0,7", "no element"),
         ("conv1d c1 o1 i1 k2 --svg x.svg", "Kernel size can't be greater than actual input size"),
-        ("conv1d c1 --svg x.svg", "missing in"),
+        (
+            "conv1d c1 --svg x.svg",
+            "out_channels (as in o4), input_size (as in i8), kernel_size (as in k3) missing in",
+        ),
+        ("conv1d c1 o1 i3 3x3 --svg x.svg", "'3x3' is not a word of a problem, such as n1 c3 o4"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz one.npy", "holds a single array"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz wrong.npz", "wrong.npz has no array input, weight"),
         ("conv1d c1 o1 i3 k2 --svg x.svg --npz none.npz", "No such file"),
@@ -552,6 +566,10 @@ class TestRaster:
             assert picture.size == (drawing.scene.width, drawing.scene.height)
             assert picture.info["duration"] == 500
             assert picture.info["loop"] == 0
+            for frame in range(9):
+                picture.seek(frame)
+                got = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in picture.convert("RGB").getcolors(1 << 20)}
+                assert {LIGHT[role] for role in ("paper", "ink", "mark", "result", "strong", "grid", "pad")} <= got
 
     def test_the_same_bytes_every_time(self, tmp_path):
         for ending in ("png", "gif"):

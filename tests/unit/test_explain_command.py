@@ -143,7 +143,7 @@ def test_it_says_what_it_chose_and_left_out(capsys):
     out = said_by(capsys, PROBLEM)
     assert "output[0, 0, 0, 0]: 12 terms" in out
     assert "the first element whose window meets the border; --at N,OC,OH,OW" in out
-    assert "the numbers are drawn" in out
+    assert "the numbers are made up" in out
     assert "output size: h floor((8 + 1 + 1 - 3) / 2) + 1 = 4, w floor((9 + 0 + 0 - 3) / 3) + 1 = 3" in out
     assert "--all" not in out
     long = said_by(capsys, PROBLEM, "--of", "weight_grad", "--at", "1,1,1,1")
@@ -322,7 +322,7 @@ def test_a_call_as_torch_has_it(capsys, text, problem, mode):
         ("(1, 2)", "is no call"),
         ("F.relu(x[1])", "one of conv1d ... conv_transpose3d"),
         ("nn.Linear(3, 4)(x[1, 3])", "one of Conv1d ... ConvTranspose3d"),
-        ("nn.Conv2d(3, 4, 3)", "but got Conv2d"),
+        ("nn.Conv2d(3, 4, 3)", "nn.Conv2d(3, 4, 3)(x[N, C, H, W])"),
         ("nn.Conv2d(3, 4)(x[3, 8, 8])", "lacks kernel_size"),
         ("nn.Conv2d(3, 4, 3, groups=2)(x[3, 8, 8])", "cannot be split"),
         ("nn.Conv2d(3, 4, 3, strides=2)(x[3, 8, 8])", "has no argument 'strides'"),

@@ -32,6 +32,12 @@ VERDICTS_SEEN = [
 ]
 
 
+LIKELY: document.Likely = {
+    "fault": "the bias is not added [missing_bias]", "case": str(CASE), "verdict": "WRONG_VALUE", "part": "output",
+    "show": f"miniconv parity show '{CASE}'",
+}  # fmt: skip
+
+
 @pytest.fixture
 def report() -> Report:
     result = Report()
@@ -47,6 +53,7 @@ def told(report) -> document.Document:
         "seed": 0, "level": "drop-in", "shard": "1/2", "versions": document.versions(), "cpu": document.cpu(),
         "started": "2026-01-02T03:04:05+00:00", "seconds": 1.5, "chosen": 9, "interrupted": True,
         "counts": dict(report.counts), "cases": [document.row(verdict) for verdict in VERDICTS_SEEN],
+        "likely": [LIKELY],
     }  # fmt: skip
 
 
@@ -62,7 +69,7 @@ def test_the_document_comes_back(told, tmp_path):
     back = [document.verdict(row) for row in document.load(path)["cases"]]
     assert list(map(repr, back)) == list(map(repr, VERDICTS_SEEN))  # NaN is unequal to itself
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-    assert sum(line.startswith("  {") for line in path.read_text().splitlines()) == len(VERDICTS_SEEN)
+    assert sum(line.startswith('  {"case"') for line in path.read_text().splitlines()) == len(VERDICTS_SEEN)
 
 
 def test_a_document_without_cases(told, tmp_path):
@@ -116,6 +123,7 @@ def test_markdown_is_appended(told, report, tmp_path):
     assert text.startswith("before\n## miniconv parity: `pkg:fn` is wrong\n")
     assert "**Interrupted after 6 of 9 cases.**" in text
     assert "| CRASHED | 1 |" in text
+    assert f"| the bias is not added [missing_bias] | `{CASE}` WRONG_VALUE in output |" in text
     assert "| `no groups \\| here` | 1 |" in text
     rows = [line for line in text.splitlines() if line.startswith("| WRONG_VALUE `right with")]
     assert len(rows) == 1

@@ -166,7 +166,7 @@ def test_text_round_trips():
         ("pool2d n1", "begins with"),
         ("", "begins with"),
         ("conv2d n1 c3 o4 i8 k3 p1:2:3", "not a word"),
-        ("conv2d n1 c3 o4 i8x8", "kernel_size missing"),
+        ("conv2d n1 c3 o4 i8x8", r"kernel_size \(as in k3\) missing"),
         ("conv2d n1 n2 c3 o4 i8 k3", "batch is given twice"),
         ("conv2d n1 c3 o4 i8x8x8 k3", "input_size needs one number or 2"),
         ("conv2d n1x2 c3 o4 i8 k3", "batch is one number"),

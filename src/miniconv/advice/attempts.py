@@ -11,13 +11,16 @@ from miniconv.problem import ConvProblem, Operand
 from miniconv.problem_text import format_problem
 from miniconv.rules import integer, invalid_operand, same_padding
 
-__all__ = ["ARRAYS", "Attempt", "of_call", "of_fields"]
+__all__ = ["ARRAYS", "UNKNOWN", "Attempt", "of_call", "of_fields"]
 
 REFUSALS = (TypeError, ValueError, RuntimeError)
 """What a refusal is; NotImplementedError is a RuntimeError."""
 
 ARRAYS = ("numpy.ndarray", "Tensor", "Parameter")
 """The types of operands that are convolved, as messages name them."""
+
+UNKNOWN = "unknown"
+"""The dtype of what holds no numbers."""
 
 Values = Mapping[str, Any]
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from miniconv.advice.attempts import ARRAYS, Attempt
+from miniconv.advice.attempts import ARRAYS, UNKNOWN, Attempt
 from miniconv.advice.change import Change, option
 from miniconv.rules import INT64_MAX, Operand, integer
 
 __all__ = [
-    "by_sides", "dtypes", "fewer_values", "integers_of", "kinds_alike", "mode_named", "within_64_bits",
+    "by_sides", "dtypes", "fewer_values", "integers_of", "kinds_alike", "mode_named", "no_bias", "within_64_bits",
     "word_named",
 ]  # fmt: skip
+
+NUMBERS = ("list", "tuple", "int", "float")
+"""What a tensor or an array can be made of."""
 
 
 def fewer_values(a: Attempt) -> Iterator[Change]:
@@ -133,9 +136,20 @@ def _cast(x: Operand) -> str:
     return f".{short}()" if short else f".to(torch.{x.dtype})"
 
 
+def no_bias(a: Attempt) -> Iterator[Change]:
+    """No bias, where something else stands in its place, such as a stride."""
+    if a.values["bias"] is not None and a.values["bias"].kind not in ARRAYS:
+        yield Change({"bias": None}, "bias=None")
+
+
 def kinds_alike(a: Attempt) -> Iterator[Change]:
-    """Operands that are all tensors, or all arrays: as few converted as possible."""
+    """Operands that are all tensors, or all arrays: as few converted as possible; of other types only numbers are."""
     present = {name: a.values[name] for name in ("input", "weight", "bias") if a.values[name] is not None}
+    kinds = {x.kind for x in present.values()}
+    if kinds <= {ARRAYS[0]} or kinds <= set(ARRAYS[1:]):
+        return
+    if any(x.kind not in (*ARRAYS, *NUMBERS) or x.dtype == UNKNOWN for x in present.values()):
+        return
 
     def converted(to_array: bool) -> Change:
         wrong = {n: x for n, x in present.items() if x.kind not in (ARRAYS[:1] if to_array else ARRAYS[1:])}
@@ -145,7 +159,4 @@ def kinds_alike(a: Attempt) -> Iterator[Change]:
             words.append(f"np.asarray({name})" if to_array else f"{from_array}({name})")
         return Change({n: x._replace(kind=ARRAYS[not to_array]) for n, x in wrong.items()}, ", ".join(words))
 
-    if len({x.kind == ARRAYS[0] for x in present.values()}) > 1 or not {x.kind for x in present.values()} <= set(
-        ARRAYS
-    ):
-        yield from sorted(map(converted, (False, True)), key=lambda change: len(change.values))
+    yield from sorted(map(converted, (False, True)), key=lambda change: len(change.values))

@@ -185,7 +185,8 @@ def _types(a: Attempt) -> Iterable[Fact]:
     present = {name: a.values[name] for name in ("input", "weight", "bias") if a.values[name] is not None}
     kinds = {x.kind == "numpy.ndarray" for x in present.values()}
     if len(kinds) > 1 or any(x.kind not in ARRAYS for x in present.values()):
-        yield from (("kinds", {"name": name, "kind": x.kind}) for name, x in present.items())
+        strange = {name: x for name, x in present.items() if x.kind not in ARRAYS} or present
+        yield from (("kinds", {"name": name, "kind": x.kind}) for name, x in strange.items())
         return
     for name in ("stride", "padding", "dilation", "output_padding", "groups"):
         value = a.values.get(name)
@@ -248,7 +249,6 @@ _CHANNELS = (
     axes.channels_last, axes.more_axes, axes.transposed_weight, axes.groups_near, axes.weight_channels,
     axes.input_channels,
 )  # fmt: skip
-_WEIGHT = (axes.weight_axes,)
 
 LESSONS = (
     Lesson(r"Calculated padded input size", _window, _FITTING),
@@ -271,14 +271,14 @@ LESSONS = (
     Lesson(
         r"Expected \d+D \(unbatched\)|Padding size \d+ is not supported", _input_axes, (axes.more_axes, axes.flattened)
     ),
-    Lesson(r"weight should have|Expected \d+-dimensional input", _weight_axes, _WEIGHT),
+    Lesson(r"weight should have|Expected \d+-dimensional input", _weight_axes, (axes.weight_axes,)),
     Lesson(
         r"expected \w+ to be a single|\w+ cannot broadcast|\w+ needs \d+ values",
         _values,
-        (forms.fewer_values, *_WEIGHT),
+        (forms.fewer_values, axes.weight_axes),
     ),
     Lesson(r".*padding by sides is one pair", _sides, (forms.by_sides,)),
-    Lesson(r".*(invalid combination|argument '\w+')", _types, (forms.kinds_alike, forms.integers_of)),
+    Lesson(r".*(invalid combination|argument '\w+')", _types, (forms.no_bias, forms.kinds_alike, forms.integers_of)),
     Lesson(r"Input type|expected scalar type", _dtypes, (forms.dtypes,)),
     Lesson(r'".*" not implemented for', _dtype, (forms.dtypes,)),
     Lesson(r"Invalid padding string", _word, (forms.word_named,)),

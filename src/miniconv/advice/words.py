@@ -94,7 +94,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     # types
     "type": {
-        "en": "{name} is {value}, a {kind}; it takes an integer{list}.",
+        "en": "{name} is {value}, of type {kind}; it takes an integer{list}.",
         "zh": "{name} 为 {value},类型是 {kind};应为整数{list}。",
     },
     "or a list": {"en": ", or one for each axis", "zh": ",或每个轴一个整数"},
@@ -103,7 +103,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "zh": "{name} 为 {value},是浮点数;/ 的结果是浮点数,// 才得到整数。",
     },
     "kinds": {
-        "en": "{name} is a {kind}; operands are all tensors, or all NumPy arrays.",
+        "en": "{name} is of type {kind}; operands are all tensors, or all NumPy arrays.",
         "zh": "{name} 的类型是 {kind};各操作数必须都是张量,或都是 NumPy 数组。",
     },
     "dtypes": {

@@ -12,6 +12,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from miniconv.codegen.target import Target
 from miniconv.lazy import cached_property
 from miniconv.problem import ConvProblem
 
-__all__ = ["Again", "Stage", "Work", "direct", "execute"]
+__all__ = ["Again", "Stage", "Work", "direct", "execute", "runner"]
 
 _NOTHING = np.zeros(8)  # the bias of a problem that has none
 _NOTHING_ADDRESS = _NOTHING.ctypes.data
@@ -187,6 +188,18 @@ def execute(work: Work, input: int, weight: int, bias: int, output: int) -> None
         threads.run(stage.address, address, stage.units, work.threads, scratch + shared, stride)
     if work.again is not None:
         _compute_again(work.again, scratch, input, weight, bias, output)
+
+
+def runner(work: Work) -> Callable[[int, int, int, int], object]:
+    """``execute`` of this work: what does not depend on the operands is looked up beforehand."""
+    if not work.record_address:
+        return partial(execute, work)
+    enter, size, scratch = entry(), work.memory[2], _scratch.address
+
+    def run(input: int, weight: int, bias: int, output: int) -> object:
+        return enter(work.record_address, input, weight, bias, output, scratch(size))  # ``work`` lives as long as this
+
+    return run
 
 
 def _compute_again(again: Again, shared: int, input: int, weight: int, bias: int, output: int) -> None:

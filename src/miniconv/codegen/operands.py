@@ -16,7 +16,7 @@ import numpy as np
 
 from miniconv.arrays import Array, is_tensor, namespace
 from miniconv.codegen import threads
-from miniconv.codegen.engine import Work, execute
+from miniconv.codegen.engine import Work, runner
 from miniconv.codegen.jit import host
 from miniconv.codegen.paths import PATHS, choose
 from miniconv.codegen.schedule import Layout
@@ -37,17 +37,16 @@ It looks at nothing but their addresses. The bias' elements must lie one behind 
 
 
 def _ready(work: Work, problem: ConvProblem, like: Array) -> Ready:
-    make = outputs(problem.batched_output_shape, problem.memory_format, like)
+    make, run = outputs(problem.batched_output_shape, problem.memory_format, like), runner(work)
 
     def on_tensors(input: Array, weight: Array, bias: Array | None = None) -> Array:
         output = make()
-        bias_at = 0 if bias is None else bias.data_ptr()
-        execute(work, input.data_ptr(), weight.data_ptr(), bias_at, output.data_ptr())
+        run(input.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr(), output.data_ptr())
         return output
 
     def on_arrays(input: Array, weight: Array, bias: Array | None = None) -> Array:
         output = make()
-        execute(work, address(input), address(weight), 0 if bias is None else address(bias), address(output))
+        run(address(input), address(weight), 0 if bias is None else address(bias), address(output))
         return output
 
     return on_tensors if is_tensor(like) else on_arrays
@@ -104,14 +103,16 @@ class Compiled:
         if found is None:
             # an output that finds no memory is refused here, before tables are made for it
             namespace(input).empty(problem.batched_output_shape, dtype=input.dtype)
-            layout = Layout(_five(byte_strides(input)), _five(byte_strides(weight)), self._output_strides())
+            output = self._strides_of(problem.batched_output_shape)
+            layout = Layout(_five(byte_strides(input)), _five(byte_strides(weight)), output)
             name, _ = choose(problem, layout, host(), reproducible)
             work = PATHS[name].prepare(problem, layout, host(), count)
             found = self._known.remember(key, _ready(work, problem, input))
         return found
 
-    def _output_strides(self) -> tuple[int, ...]:
-        shape, itemsize = self.problem.batched_output_shape, np.dtype(self.problem.dtype).itemsize
+    def _strides_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The strides of five axes that an operand in the problem's memory format has."""
+        itemsize = np.dtype(self.problem.dtype).itemsize
         if self.problem.memory_format == "contiguous":
             return _five(_contiguous(shape, itemsize))
         order, back = _order(len(shape))
@@ -119,11 +120,10 @@ class Compiled:
         return _five(tuple(turned[axis] for axis in back))
 
     def explain(self, threads_wanted: int | None, reproducible: bool) -> tuple[str, ...]:
-        """The engine's part of ``ConvPlan.explain``, for contiguous operands."""
-        problem, itemsize = self.problem, np.dtype(self.problem.dtype).itemsize
-        shapes = (problem.batched_input_shape, problem.weight_shape)
-        first, second = (_five(_contiguous(shape, itemsize)) for shape in shapes)
-        layout = Layout(first, second, self._output_strides())
+        """The engine's part of ``ConvPlan.explain``, for operands in the problem's memory format."""
+        problem = self.problem
+        shapes = (problem.batched_input_shape, problem.weight_shape, problem.batched_output_shape)
+        layout = Layout(*map(self._strides_of, shapes))
         name, refused = choose(problem, layout, host(), reproducible)
         count = threads_for(problem, threads_wanted)
         work = PATHS[name].prepare(problem, layout, host(), count)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from miniconv.codegen import engine
 from miniconv.codegen.depthwise import depthwise, depthwise_refusal
+from miniconv.codegen.depthwise_last import depthwise_last, depthwise_last_refusal
 from miniconv.codegen.engine import Work
 from miniconv.codegen.schedule import Layout
 from miniconv.codegen.target import Target
@@ -51,6 +52,7 @@ def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | 
 
 PATHS = {
     "depthwise": Path(depthwise, _no_depthwise, plain=True),
+    "depthwise_last": Path(depthwise_last, depthwise_last_refusal, plain=True),
     "winograd": Path(winograd, _no_winograd, plain=False),
     "direct": Path(engine.direct, lambda problem, layout, target: None, plain=True),
 }

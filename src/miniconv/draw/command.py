@@ -13,7 +13,10 @@ from miniconv.language import LANGUAGES
 __all__ = ["ARGUMENTS", "main"]
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "problem": {"nargs": "+", "metavar": "PROBLEM", "help": "such as 'conv2d c2 o1 i5x6 k3 s2 p1 int64'"},
+    "problem": {
+        "nargs": "+", "metavar": "PROBLEM",
+        "help": "such as 'conv2d c2 o1 i5x6 k3 s2 p1 int64', or as torch has it: 'nn.Conv2d(2, 1, 3)(x[2,5,6])'",
+    },
     "--svg": {"type": Path, "metavar": "OUT", "help": "write an SVG"},
     "--png": {"type": Path, "metavar": "OUT", "help": "write a PNG"},
     "--gif": {"type": Path, "metavar": "OUT", "help": "write a GIF: the window slides over every place"},
@@ -22,7 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--feeds": {"metavar": "N,IC,IH,IW", "help": "draw an input element and what it feeds"},
     "--of": {"choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
     "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
-    "--padding-mode": {"choices": PADDING_MODES, "default": "zeros", "help": "what fills the border (%(default)s)"},
+    "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
     "--picture": {"action": "store_true", "help": "grey levels in place of numbers"},
     "--dark": {"action": "store_true", "help": "dark colours for a PNG or GIF; an SVG follows its reader"},
     "--font": {"type": Path, "metavar": "FILE", "help": "TrueType font of a PNG or GIF; Chinese needs one"},
@@ -37,9 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
     Returns:
         0; 2 if nothing could be drawn, with the reason on standard error.
     """
-    from miniconv import advice
     from miniconv.draw import draw
     from miniconv.explain.asked import element, operands
+    from miniconv.explain.torch_text import parse_either
 
     outs = {ending: out for ending in ("svg", "png", "gif") if (out := getattr(arguments, ending)) is not None}
     try:
@@ -48,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
         for ending, out in outs.items():
             if out.suffix != f".{ending}":
                 raise ValueError(f"--{ending} writes a .{ending} file, but got {out}")
-        problem = advice.parse(" ".join(arguments.problem), arguments.lang)
+        problem, mode = parse_either(" ".join(arguments.problem), arguments.lang)
         given = {} if arguments.npz is None else operands(problem, arguments.npz)
         drawing = draw(
             problem,
@@ -56,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
             at=None if arguments.at is None else element(arguments.at),
             feeds=None if arguments.feeds is None else element(arguments.feeds),
             of=arguments.of,
-            padding_mode=arguments.padding_mode,
+            padding_mode=arguments.padding_mode or mode,
             picture=arguments.picture,
             language=arguments.lang,
             grad_output=given.get("grad_output"),

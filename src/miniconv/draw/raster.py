@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from miniconv.draw.scene import DARK, LIGHT, Image, Line, Rect, Scene, Text
 from miniconv.draw.texts import TIMES
 
@@ -36,13 +39,21 @@ def save(
     if path.suffix == ".png":
         pixels(scenes[0], PNG_SCALE, dark, font).save(path, "PNG", optimize=True)
         return
-    pillow = _pillow()
-    colours = pillow.new("P", (1, 1))
-    colours.putpalette(_palette(DARK if dark else LIGHT))
-    first, *rest = (
-        pixels(scene, 1, dark, font).quantize(palette=colours, dither=pillow.Dither.NONE) for scene in scenes
-    )
+    palette = _palette(DARK if dark else LIGHT)
+    first, *rest = (_indexed(pixels(scene, 1, dark, font), palette) for scene in scenes)
     first.save(path, "GIF", save_all=True, append_images=rest, duration=round(seconds * 1000), loop=0, optimize=False)
+
+
+def _indexed(picture: Any, palette: npt.NDArray[np.int64]) -> Any:
+    """A picture in the palette's colours, each pixel in the nearest one."""
+    levels = np.asarray(picture, np.int64)
+    mixed: npt.NDArray[np.int64] = levels[..., 0] << 16 | levels[..., 1] << 8 | levels[..., 2]
+    codes, places = np.unique(mixed, return_inverse=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    nearest = ((colours[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1)
+    indexed = _pillow().fromarray(nearest[places].reshape(levels.shape[:2]).astype(np.uint8))
+    indexed.putpalette(palette.astype(np.uint8).tobytes())
+    return indexed
 
 
 def pixels(scene: Scene, scale: int, dark: bool = False, font: str | Path | None = None) -> Any:
@@ -67,20 +78,19 @@ def pixels(scene: Scene, scale: int, dark: bool = False, font: str | Path | None
     return canvas
 
 
-def _palette(colours: dict[str, str]) -> bytes:
-    """Every role's colour, the shades at the edges of letters, and greys: at most 256 colours."""
-    exact = {role: tuple(bytes.fromhex(colour[1:])) for role, colour in colours.items()}
+def _palette(colours: dict[str, str]) -> npt.NDArray[np.int64]:
+    """Every role's colour, the shades at the edges of letters, and greys: (256, 3) at most."""
+    exact = {role: np.array(list(bytes.fromhex(colour[1:]))) for role, colour in colours.items()}
     grounds = ("paper", "pad", "mark", "result")
     shades = [
-        tuple((part * over + (4 - part) * below) // 4 for over, below in zip(colour, exact[ground]))
+        (part * exact[role] + (4 - part) * exact[ground]) // 4
         for part in (1, 2, 3)
-        for role, colour in exact.items()
+        for role in exact
         for ground in grounds
         if role not in grounds
     ]
-    greys = [(level,) * 3 for level in range(0, 256, 4)]
-    found = list(dict.fromkeys([*exact.values(), *shades, *greys]))[:256]
-    return bytes(level for colour in found for level in colour)
+    greys = [np.full(3, level) for level in range(0, 256, 4)]
+    return np.array([*exact.values(), *shades, *greys], np.int64)[:256]
 
 
 def _pillow() -> Any:

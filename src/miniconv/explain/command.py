@@ -49,15 +49,13 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
     Returns:
         0; 2 if there is nothing to show, with the reason on standard error.
     """
-    from miniconv import advice
     from miniconv.explain.asked import axis_names, default_element, element, operands
-    from miniconv.explain.torch_text import is_torch_text, parse_torch
+    from miniconv.explain.torch_text import parse_either
 
     spoken = language(arguments.lang)
     try:
-        text = " ".join(arguments.problem)
-        stated = parse_torch(text, spoken) if is_torch_text(text) else (advice.parse(text, spoken), "zeros")
-        problem, mode = stated[0], arguments.padding_mode or stated[1]
+        problem, mode = parse_either(" ".join(arguments.problem), spoken)
+        mode = arguments.padding_mode or mode
         chosen, why = default_element(problem, arguments.of)
         at = chosen if arguments.at is None else element(arguments.at)
         given = {} if arguments.npz is None else operands(problem, arguments.npz)
@@ -71,7 +69,8 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
             padding_mode=mode,
         )
         if arguments.html is not None:
-            html = page(problem, *tensors, at=trace.at, of=arguments.of, padding_mode=mode, language=spoken)
+            shown = {"at": trace.at, "of": arguments.of, "grad_output": given.get("grad_output"), "padding_mode": mode}
+            html = page(problem, *tensors, **shown, language=spoken)
             arguments.html.write_text(html, encoding="utf-8")
     except (OSError, TypeError, ValueError, RuntimeError, IndexError) as error:
         return _unusable(error)

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from miniconv import advice
 from miniconv.advice import of_call, teach
 from miniconv.problem import ConvProblem, Operand
 
-__all__ = ["is_torch_text", "parse_torch"]
+__all__ = ["is_torch_text", "parse_either", "parse_torch"]
 
 _CALL = {
     False: ("stride", "padding", "dilation", "groups"),
@@ -38,6 +39,19 @@ def is_torch_text(text: str) -> bool:
     (True, False)
     """
     return "(" in text
+
+
+def parse_either(text: str, language: str | None = None) -> tuple[ConvProblem, str]:
+    """The problem that a call or a problem's own text states, and its padding mode.
+
+    Raises:
+        ValueError: the text is neither.
+        TypeError, ValueError, RuntimeError, NotImplementedError: torch refuses it; with a note.
+
+    >>> str(parse_either("nn.Conv1d(1, 1, 3, bias=False)(x[1, 4])")[0]), str(parse_either("conv1d c1 o1 i4 k3")[0])
+    ('conv1d c1 o1 i4 k3 float32', 'conv1d c1 o1 i4 k3 float32')
+    """
+    return parse_torch(text, language) if is_torch_text(text) else (advice.parse(text, language), "zeros")
 
 
 def parse_torch(text: str, language: str | None = None) -> tuple[ConvProblem, str]:
@@ -78,6 +92,9 @@ def parse_torch(text: str, language: str | None = None) -> tuple[ConvProblem, st
 def _function(call: ast.Call) -> tuple[str, list[Operand], dict[str, Any]]:
     """The operator, operands and options of a function's call."""
     op = _name(call.func)
+    if layer := re.fullmatch(r"Conv(?:Transpose)?([123])d", op):
+        shape = ", ".join("NC" + "DHW"[-int(layer[1]) :])
+        raise ValueError(f"a layer needs its input, written with its shape: {ast.unparse(call)}(x[{shape}])")
     if not re.fullmatch(r"conv(_transpose)?[123]d", op):
         raise ValueError(f"a call is one of conv1d ... conv_transpose3d, or of a layer on an input, but got {op}")
     named = _arguments(call, ("input", "weight", "bias", *_CALL["transpose" in op]))

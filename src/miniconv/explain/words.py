@@ -35,8 +35,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     "size": {"en": "output size: {sizes}", "zh": "输出大小:{sizes}"},
     "drawn": {
-        "en": "the numbers are drawn, the same every time; --npz FILE takes yours",
-        "zh": "这里的数字是生成的(每次都相同);用 --npz FILE 换成您自己的数据",
+        "en": "the numbers are made up, the same every time; --npz FILE takes yours",
+        "zh": "这里的数字是生成的(每次都相同);用 --npz FILE 换成你自己的数据",
     },
     "at the border": {
         "en": "shown: the first element whose window meets the border; --at {axes} for another",

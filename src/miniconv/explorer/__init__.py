@@ -2,9 +2,9 @@
 
 The page loads nothing. It computes in JavaScript, and is the one place where miniconv computes a second time what
 ``miniconv.explain`` defines; the tests hold it against that, and against torch. Its parts stand beside this file:
-``explorer.html`` and ``explorer.css``; ``arithmetic.js`` and ``whole.js`` (the convolution), ``rules.js`` (torch's
-rules), ``torch_call.js`` (the same as code), ``numbers.js`` and ``state.js`` (what is shown, and the address that says
-it), ``drawing.js``, ``stage.js``, ``readout.js``, ``sizes.js`` and ``controls.js`` (the page), ``main.js``;
+``explorer.html`` and ``explorer.css``; ``arithmetic.js``, ``whole.js`` and ``exact.js`` (the convolution), ``rules.js``
+(torch's rules), ``torch_call.js`` (the same as code), ``numbers.js`` and ``state.js`` (what is shown, and the address
+that says it), ``drawing.js``, ``stage.js``, ``readout.js``, ``sizes.js`` and ``controls.js`` (the page), ``main.js``;
 ``texts.json`` (every text in English and Chinese); ``photograph.json`` (48 by 48 grey pixels, with their source).
 """
 
@@ -29,8 +29,8 @@ from miniconv.problem import ConvProblem
 __all__ = ["DTYPES", "LIMIT", "SCRIPTS", "page"]
 
 SCRIPTS = (
-    "arithmetic.js", "whole.js", "rules.js", "torch_call.js", "numbers.js", "state.js", "drawing.js", "stage.js",
-    "readout.js", "sizes.js", "controls.js", "main.js",
+    "arithmetic.js", "whole.js", "exact.js", "rules.js", "torch_call.js", "numbers.js", "state.js", "drawing.js",
+    "stage.js", "readout.js", "sizes.js", "controls.js", "main.js",
 )  # fmt: skip
 """The page's scripts, in the order in which they are joined."""
 

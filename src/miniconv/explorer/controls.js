@@ -4,6 +4,7 @@
 const LIMITS = {
   input_size: [1, 16, 256], in_channels: [1, 8, 64], out_channels: [1, 8, 64], groups: [1, 8, 64], kernel_size: [1, 7, 31],
   stride: [1, 5, 16], dilation: [1, 4, 16], padding: [0, 6, 32], output_padding: [0, 3, 15],
+  image: [0, 7, 63],
 };
 const ZERO_TYPED = ["groups", "stride", "dilation"]; // a zero can be typed, to see what torch says of it
 let built = "";
@@ -28,6 +29,7 @@ function sliders() {
   const perAxis = name => tie && name !== "input_size" || p.dims === 1
     ? add(name, name, say(name), () => state.p[name][0], number => set(name, 0, number))
     : range(p.dims).forEach(a => add(`${name}-${a}`, name, say(`${name}_${AXES[a]}`), () => state.p[name][a], number => set(name, a, number)));
+  if (p.batch > 1) add("image", "image", say("image"), () => state.from?.[0] ?? state.at?.[0] ?? 0, setImage);
   perAxis("input_size");
   for (const name of ["in_channels", "out_channels", "groups"]) add(name, name, say(name), () => state.p[name], number => set(name, 0, number));
   ["kernel_size", "stride", "dilation"].forEach(perAxis);
@@ -38,10 +40,17 @@ function sliders() {
   return found;
 }
 
+// Another image of the batch; a gradient of the weight or bias sums over all of them.
+function setImage(image) {
+  if (state.of === "weight_grad" || state.of === "bias_grad" || !state.at) return;
+  const first = between(image, 0, state.p.batch - 1), moved = index => index && [first, ...index.slice(1)];
+  change({at: moved(state.at), from: moved(state.from)});
+}
+
 const sideName = (p, a, side) => p.dims === 1 || a === 1 ? ["left", "right"][side] : ["top", "bottom"][side];
 
 function buildControls() {
-  const {p, tie} = state, signature = [p.dims, p.transposed, tie, state.word, spoken].join();
+  const {p, tie} = state, signature = [p.batch, p.dims, p.transposed, tie, state.word, spoken].join();
   if (signature === built) return;
   const first = built === "", focus = document.activeElement?.id, open = new Set([...document.querySelectorAll("#controls details[open]")].map(d => d.id));
   built = signature;
@@ -52,7 +61,7 @@ function buildControls() {
     make("summary", {text: say(`section-${name}`)}), children);
   $("controls").replaceChildren(
     section("operation", segments("dims", "dimensions", ["1", "2"], setDims), segments("kind", "kind", ["ordinary", "transposed"], setKind)),
-    section("sizes", of("input_size", "in_channels", "out_channels", "groups"), quickGroups()),
+    section("sizes", of("image", "input_size", "in_channels", "out_channels", "groups"), quickGroups()),
     section("window", tieBox(), of("kernel_size", "stride", "dilation", "output_padding")),
     section("border", choice("word", WORDS.filter(word => word === "numbers" || !p.transposed && (word !== "causal" || p.dims === 1)), setWordOfPadding),
       of("padding"), choice("mode", MODES, mode => change({p: {...state.p, mode}}))),

@@ -32,7 +32,7 @@ function drawPlane(plane, cell, dtype) {
   const width = columns * cell + ticks + 2, height = rows * cell + ticks + 2;
   const x = c => ticks + 1 + (c + plane.low[1]) * cell, y = r => ticks + 1 + (r + plane.low[0]) * cell;
   const marks = svg("g"), root = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, width, height, class: `plane ${plane.kind}`, "data-part": plane.part,
+    viewBox: `0 0 ${width} ${height}`, width, height, class: `plane ${plane.kind}${cell < 8 ? " fine" : ""}`, "data-part": plane.part,
     "data-lead": plane.lead.join("."), "aria-hidden": "true",
   });
   if (ticks) root.append(numbers(plane, cell, x, y, dtype), ticksOf(plane, cell, x, y));
@@ -114,35 +114,40 @@ function mark(layer, found, cell, x, y) {
 
 // ---- sizes: how large a cell may be, so that everything fits ----
 
-const TALLEST = 640, LARGEST_CELL = 38;
+const TALLEST = 640, LARGEST_CELL = 38, PIXELS = 330;
 const widest = tensor => Math.max(...tensor.planes.map(planeColumns));
 const highest = tensor => Math.max(...tensor.planes.map(planeRows));
 
 // Tensors side by side, each with so many planes in a row: the cell that width and height leave.
-function cellBeside(tensors, width, across) {
+function cellBeside(tensors, width, across, grey) {
   const fixed = tensors.filter(tensor => widest(tensor) <= 7 && tensors.some(other => widest(other) > 20));
   const columns = tensor => across[tensors.indexOf(tensor)] * widest(tensor), free = tensors.filter(tensor => !fixed.includes(tensor));
-  const gaps = 28 * (tensors.length - 1) + across.reduce((sum, count) => sum + count * (TICK + 12), 0);
+  const titles = 48 * tensors.filter(tensor => columns(tensor) <= 2).length; // a heading is wider than so few cells
+  const gaps = 28 * (tensors.length - 1) + titles + across.reduce((sum, count) => sum + count * (TICK + 12), 0);
   const room = width - gaps - fixed.reduce((sum, tensor) => sum + 34 * columns(tensor), 0);
   const wide = room / free.reduce((sum, tensor) => sum + columns(tensor), 0);
   const high = Math.min(...free.map(tensor => {
     const down = Math.ceil(tensor.planes.length / across[tensors.indexOf(tensor)]);
-    return (TALLEST - 44 * down) / (down * highest(tensor));
+    return ((grey ? 1.4 * TALLEST : TALLEST) - 44 * down) / (down * highest(tensor));
   }));
-  return {across, fixed, cell: Math.floor(Math.min(LARGEST_CELL, wide, Math.max(high, READABLE)))};
+  const cell = Math.min(LARGEST_CELL, wide, grey ? high : Math.max(high, READABLE));
+  const tall = Math.max(...tensors.map((tensor, at) => Math.ceil(tensor.planes.length / across[at]) * highest(tensor)));
+  return {across, fixed, cell: grey && cell < READABLE ? cell : Math.floor(cell), tall};
 }
 
 // Side by side where the numbers can be read then, or are pictures; else one below the other.
 function cellSizes(tensors, width) {
   const flat = tensors[0].planes[0].flat, grey = tensors.some(tensor => tensor.planes[0].kind === "grey");
   const choices = everyChoice(tensors.map(tensor => [1, 2, 4].filter(count => count === 1 || count <= tensor.planes.length)));
-  const best = choices.map(across => cellBeside(tensors, width, across)).reduce((a, b) => b.cell > a.cell ? b : a);
-  if (!flat && width >= 560 && (best.cell >= READABLE || (grey && best.cell >= 3)))
+  const best = choices.map(across => cellBeside(tensors, width, across, grey))
+    .reduce((a, b) => b.cell > a.cell || (b.cell === a.cell && b.tall < a.tall) ? b : a);
+  if (!flat && width >= 560 && (best.cell >= READABLE || (grey && best.cell >= 2)))
     return {across: best.across, cells: tensors.map(tensor => best.fixed.includes(tensor) ? 34 : best.cell)};
   const room = width - TICK - 4, alike = Math.min(LARGEST_CELL, room / Math.max(...tensors.map(widest)));
   return {across: null, cells: tensors.map(({planes}, at) => {
     const columns = widest(tensors[at]), strip = !flat && planes.length > 1; // a part of the next plane shows that there is one
-    if (planes[0].kind === "grey") return Math.max(1, Math.min(room / columns, 10));
-    return Math.max(2, Math.floor(flat ? alike : strip ? Math.min(32, Math.max(READABLE, room / columns / 1.35), room / columns) : Math.min(36, room / columns)));
+    if (planes[0].kind === "grey") return Math.max(1, Math.min(room / columns / (strip ? 1.35 : 1), 10));
+    if (room / columns < READABLE) return flat ? alike : Math.min(room, PIXELS) / columns;
+    return Math.floor(flat ? alike : strip ? Math.min(32, Math.max(READABLE, room / columns / 1.35)) : Math.min(36, room / columns));
   })};
 }

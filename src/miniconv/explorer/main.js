@@ -3,7 +3,7 @@
 
 const given = JSON.parse($("given").textContent), texts = given.texts;
 const photo = {...given.photo, bytes: Uint8Array.from(atob(given.photo.bytes), letter => letter.charCodeAt(0))};
-let state, model, usual, spoken = "en", hover = null, picked = null, chosenTerm = null, painting = false, timer = null;
+let state, model, usual, spoken = "en", hover = null, picked = null, chosenTerm = null, painting = false, timer = null, late = null;
 
 // A text in the reader's language, its {places} filled.
 function say(key, values = {}) {
@@ -22,8 +22,18 @@ function change(changes, push = false) {
   state = settled({...state, ...changes});
   chosenTerm = null;
   if (!("at" in changes || "from" in changes || "edits" in changes)) picked = null;
-  history[push ? "pushState" : "replaceState"](null, "", hashOf(state));
+  address(push);
   render(before);
+}
+
+// Browsers refuse an address that changes too often; then it is said a little later.
+function address(push, again = true) {
+  clearTimeout(late);
+  try {
+    history[push ? "pushState" : "replaceState"](null, "", hashOf(state));
+  } catch {
+    if (again) late = setTimeout(() => address(false, false), 2000);
+  }
 }
 
 // What is computed of a state, once: which rule it breaks, or its operands and results.
@@ -34,7 +44,8 @@ function modelOf(now, before) {
     .every(name => JSON.stringify(now[name]) === JSON.stringify(before[name]));
   if (unchanged) return {...model, p};
   const operands = operandsOf(now);
-  return {p, rule, operands, result: wholeOf(p, now.of, operands)};
+  const few = multiplyAdds(p) < EVERYTHING;
+  return {p, rule, operands, result: few ? wholeOf(p, now.of, operands) : emptyPart(p, now.of)};
 }
 
 function render(before = null) {

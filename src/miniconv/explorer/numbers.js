@@ -110,7 +110,7 @@ function operandsOf(state) {
 // A number in as few digits as tell it from its neighbours in its dtype.
 function shown(value, dtype) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
-  if (Object.is(value, -0)) return "-0";
+  if (value === 0) return "0"; // a zero's sign says nothing here
   const {step} = ARITHMETIC[dtype];
   if (step === same || Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
   for (let digits = 1; digits < 9; digits++) {

@@ -36,7 +36,7 @@ function relation(p) {
 function drawPicked() {
   const {p} = model, focus = looked(), part = focus.kind === "feeds" ? "input" : state.of;
   const cell = picked && !hover ? picked : {part, index: focus.at};
-  const tensor = tensorNow(cell.part), text = shown(valueAt(tensor, cell.index), p.dtype);
+  const tensor = tensorNow(cell.part), text = shown(valueAt(tensor, cell.index), p.dtype), biased = biasField(focus);
   const edited = PARTS.includes(cell.part) && cell.part !== "bias" && !hover;
   const name = named(cell.part, cell.index);
   const value = edited
@@ -51,8 +51,17 @@ function drawPicked() {
   }
   box.dataset.name = name;
   box.replaceChildren(make("p", {class: LIKE[cell.part]}, code(name), " = ", value,
-    count === null ? null : make("span", {class: "soft", text: ` ${say(count === 1 ? "feedsOne" : "feeds", {count})}`})));
+    count === null ? null : make("span", {class: "soft", text: ` ${say(count === 1 ? "feedsOne" : "feeds", {count})}`}), biased));
   if (!hover) $("said").textContent = `${name} = ${text}${count === null ? "" : `. ${say(count === 1 ? "feedsOne" : "feeds", {count})}`}`;
+}
+
+// The bias of the pinned output's channel, to be edited.
+function biasField(focus) {
+  if (!model.p.bias || state.of !== "output" || hover || picked || focus.kind === "feeds") return null;
+  const index = [focus.at[focus.at.length - 1 - model.p.dims]], name = named("bias", index);
+  return [make("span", {class: "soft", text: " · "}), code(name), " = ", make("input", {id: "bias-value", type: "text", size: 5,
+    value: shown(valueAt(model.operands.bias, index), model.p.dtype), "aria-label": say("editLabel", {name}),
+    onchange: event => edit("bias", index, event.target.value)})];
 }
 
 const feedsCount = focus => focus.kind === "feeds" ? feedsOf(model.p, focus.at).length : null;
@@ -62,7 +71,8 @@ const feedsCount = focus => focus.kind === "feeds" ? feedsOf(model.p, focus.at).
 function drawTerms(trace) {
   const {p} = model, feeding = trace.of === "feeds", blocks = [];
   const factors = feeding ? ["input", "weight"] : FACTORS[trace.of];
-  if (!feeding) blocks.push(make("p", {class: "formula"}, formulaLines(p, trace.of).map(line => code(line))), sumLine(trace, factors));
+  if (!feeding) blocks.push(make("p", {class: "formula"}, formulaLines(p, trace.of).map(line => code(line)),
+    make("small", {text: say(trace.of === "bias_grad" ? "lettersBias" : p.dims === 1 ? "letters1d" : "letters")})), sumLine(trace, factors));
   else blocks.push(make("p", {text: say("feedsWhy", {name: named("input", trace.at)})}));
   if (!feeding && trace.terms.length) blocks.push(channelSums(trace));
   blocks.push(trace.terms.length ? termsTable(trace, factors, feeding)
@@ -79,9 +89,11 @@ function sumLine(trace, factors) {
   if (more > 1) products.splice(SUMMANDS / 2, more, make("span", {class: "soft", text: say("more", {count: more})}));
   if (trace.bias !== null) products.push(make("span", {}, bracketed(shown(trace.bias, dtype)), make("small", {text: ` ${say("bias")}`})));
   const plus = products.flatMap((product, at) => at ? [" + ", product] : [product]);
+  const exact = exactSum(trace), off = exact !== null && !exact.equals(trace.computed);
   const inexact = trace.terms.some(term => ARITHMETIC[dtype].whole && Math.abs(term.running) > Number.MAX_SAFE_INTEGER);
   return make("p", {class: "sum"}, code(named(trace.of, trace.at), {class: LIKE[trace.of]}), " = ", plus.length ? plus : "0", " = ",
     make("b", {id: "total", text: shown(trace.computed, dtype)}),
+    off ? make("small", {id: "exact", class: "odd", text: ` ${say("exactly", {dtype, value: exact.value})}`}) : null,
     inexact ? make("small", {class: "bad", text: ` ${say("inexact")}`}) : null);
 }
 
@@ -130,10 +142,14 @@ function termRow(term, at, factors, feeding, dtype) {
 }
 
 function chooseTerm(at) {
+  if (at === chosenTerm) return;
   chosenTerm = at;
   drawMarks();
   for (const row of document.querySelectorAll("[data-term]")) row.classList.toggle("one", Number(row.dataset.term) === at);
-  if (at !== null) document.querySelector(`[data-term="${at}"]`)?.scrollIntoView({block: "nearest"});
+  const row = at === null ? null : document.querySelector(`[data-term="${at}"]`), box = row?.closest(".box");
+  if (!row) return; // the table alone is scrolled, not the page under the pointer
+  const over = row.offsetTop + row.offsetHeight - box.clientHeight, under = row.offsetTop - row.offsetHeight;
+  box.scrollTop = Math.min(Math.max(box.scrollTop, over), under);
 }
 
 // ---- channel by channel ----

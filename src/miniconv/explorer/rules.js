@@ -1,7 +1,8 @@
 "use strict";
 // torch's rules in torch's order, with torch's words, and the smallest change that makes a broken call legal.
 
-const LARGEST = 1 << 20, MOST = 2 ** 26; // elements of a tensor and multiply-adds that a page computes at once
+// Elements of a tensor, and multiply-adds of all planes; up to EVERYTHING, all are computed, and else those that are shown.
+const LARGEST = 1 << 20, MOST = 2 ** 28, EVERYTHING = 2 ** 22;
 
 const listed = numbers => `[${numbers.join(", ")}]`;
 const joined = numbers => numbers.join(" x ");

@@ -63,10 +63,10 @@ const tensorNow = part => part === state.of ? model.result : model.operands[part
 function planesOf(part) {
   const {p} = model, tensor = tensorNow(part), like = LIKE[part];
   const grey = isPicture(state.source) && (part === "input" || (part === "output" && p.in_channels === 1));
-  const finite = tensor.data.filter(Number.isFinite).map(Math.abs);
-  const scale = finite.reduce((most, value) => Math.max(most, value), 0) || 1;
-  const bordered = part === "input" && !p.transposed;
-  return leadsOf(part).map(lead => {
+  const bordered = part === "input" && !p.transposed, leads = leadsOf(part);
+  if (part === state.of) fillPlanes(p, state.of, model.operands, model.result, leads);
+  const scale = largest(tensor.data) || 1;
+  return leads.map(lead => {
     const spatial = like === "bias" ? [p.out_channels] : tensor.shape.slice(-p.dims), flat = spatial.length === 1;
     const pad = side => bordered ? p.padding.map(pair => pair[side]) : spatial.map(() => 0);
     const two = numbers => flat ? [0, ...numbers] : numbers, size = flat ? [1, ...spatial] : spatial;
@@ -83,6 +83,8 @@ function planesOf(part) {
     return plane;
   });
 }
+
+const largest = numbers => numbers.reduce((most, value) => Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most, 0);
 
 function limitsOf(part, plane, tensor, begin) {
   if (part === "input") return state.source === "photo" ? [0, 255] : [0, 1];
@@ -151,7 +153,8 @@ function captionOf(plane) {
   const group = like === "input" ? groupOfInput(p, channel) : like === "output" ? groupOfOutput(p, channel)
     : p.transposed ? groupOfInput(p, plane.lead[0]) : groupOfOutput(p, plane.lead[0]);
   return make("figcaption", {}, p.groups > 1 ? make("i", {class: "dot", "data-colour": group % 8}) : null,
-    make("code", {text: named(plane.part, plane.lead)}));
+    make("code", {text: named(plane.part, plane.lead)}),
+    like === "output" && state.filter === "classics" ? make("span", {text: say(`filter-${CLASSICS[channel % CLASSICS.length]}`)}) : null);
 }
 
 // The places to mark in each tensor, for what is looked at now.
@@ -199,17 +202,32 @@ function listen({root, place}, plane) {
     if (painting && event.buttons === 1 && plane.part === "input") return paint(indexNow(event));
     if (event.pointerType === "touch") return;
     const index = indexNow(event);
-    look(index && focusFor(plane.part, index));
+    const focus = index && focusFor(plane.part, index);
+    look(focus);
+    if (!focus) chooseTerm(index && termWith(plane.part, index));
   });
-  root.addEventListener("pointerleave", () => look(null));
+  root.addEventListener("pointerleave", () => {
+    look(null);
+    chooseTerm(null);
+  });
   root.addEventListener("pointerdown", event => {
     const index = indexNow(event);
     if (!index || event.button !== 0) return;
     if (painting && plane.part === "input") {
       root.setPointerCapture(event.pointerId);
       paint(index, true);
-    } else pin(plane.part, index);
+    } else {
+      event.preventDefault(); // the element under the pointer is about to be drawn anew
+      pin(plane.part, index);
+      document.querySelector(`[data-tensor="${plane.part}"]`)?.focus({preventScroll: true});
+    }
   });
+}
+
+// The number of the term that one factor is in; null where it is in none.
+function termWith(part, index) {
+  const like = LIKE[part], at = tracedNow().terms.findIndex(term => `${term[like]}` === `${index}`);
+  return at < 0 ? null : at;
 }
 
 function look(focus) {

@@ -41,18 +41,32 @@ function planeOf(p, of, channels, tables, operands, shapes, end) {
 const tablesOf = (p, of, shapes) => p.input_size.map((_, a) =>
   distances(p, a, of, shapes, of === "bias_grad" ? 1 : shapes[of][shapes[of].length - p.dims + a]));
 
-// A whole part, as {shape, data}.
-function wholeOf(p, of, operands) {
-  const shapes = shapesOf(p), shape = shapes[of], tables = tablesOf(p, of, shapes), {step, end} = ARITHMETIC[p.dtype];
-  const size = of === "bias_grad" ? 1 : multiply(shape.slice(-p.dims)), data = new Float64Array(multiply(shape));
-  const leads = of === "bias_grad" ? shape : shape.slice(0, -p.dims);
-  for (let at = 0; at < multiply(leads); at++) {
-    const index = indexAt(leads, at), lead = leads.length === 1 && of !== "bias_grad" ? [0, ...index] : index;
-    const channel = index[index.length - 1], bias = of === "output" && p.bias ? operands.bias.data[channel] : null;
+// A part whose planes are computed when they are wanted, as {shape, data, filled}.
+function emptyPart(p, of) {
+  const shape = shapesOf(p)[of];
+  return {shape, data: new Float64Array(multiply(shape)), filled: new Set()};
+}
+
+// Computes the planes with these leading indices, each once.
+function fillPlanes(p, of, operands, part, leads) {
+  const shapes = shapesOf(p), {shape} = part, {step, end} = ARITHMETIC[p.dtype], single = of === "bias_grad";
+  const wanted = (single ? range(shape[0]).map(channel => [channel]) : leads).filter(lead => !part.filled.has(lead.join()));
+  const tables = wanted.length ? tablesOf(p, of, shapes) : null;
+  const size = single ? 1 : multiply(shape.slice(-p.dims)), before = single ? shape : shape.slice(0, -p.dims);
+  for (const index of wanted) {
+    const lead = before.length === 1 && !single ? [0, ...index] : index, channel = index[index.length - 1];
+    const bias = of === "output" && p.bias ? operands.bias.data[channel] : null;
     const finish = value => end(bias === null ? value : step(value + bias));
-    data.set(planeOf(p, of, channelsOf(p, of, lead), tables, operands, shapes, finish), at * size);
+    part.data.set(planeOf(p, of, channelsOf(p, of, lead), tables, operands, shapes, finish), flatIndex(before, index) * size);
+    part.filled.add(index.join());
   }
-  return {shape, data};
+}
+
+// A whole part, every plane computed.
+function wholeOf(p, of, operands) {
+  const part = emptyPart(p, of), before = of === "bias_grad" ? part.shape : part.shape.slice(0, -p.dims);
+  fillPlanes(p, of, operands, part, range(multiply(before)).map(at => indexAt(before, at)));
+  return part;
 }
 
 // What each input channel alone gives to one output channel: the sum of these planes and the bias is the output's.

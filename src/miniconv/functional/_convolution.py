@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from miniconv.arrays import Array, describe, is_tensor
+from miniconv.functional._refusals import teach_call
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem, Operand
 from miniconv.remembering import are_memorable
@@ -265,24 +266,8 @@ def _run(op: str, input: Array, weight: Array, bias: Array | None, options: tupl
                 return result
         return _considered(op, operands, options)
     except (TypeError, ValueError, RuntimeError) as error:
-        _teach(error, op, operands, options)
+        teach_call(error, op, operands, dict(zip(_OPTIONS[op.startswith("conv_transpose")], options)))
         raise
-
-
-def _teach(error: Exception, op: str, operands: tuple[Any, ...], options: tuple[Any, ...]) -> None:
-    """Add a note to a refusal; to none of a compiler's, or of a subclass that has the call handed to it again."""
-    torch = sys.modules.get("torch")
-    if torch is None or not (torch.compiler.is_dynamo_compiling() or torch.overrides.has_torch_function(operands)):
-        from miniconv.advice import of_call, teach
-
-        named = dict(zip(_OPTIONS[op.startswith("conv_transpose")], options))
-        teach(error, lambda: of_call(op, [_described(x) for x in operands], named))
-
-
-def _described(x: Any) -> Operand:
-    """An operand, or what stands in the place of one."""
-    is_operand = isinstance(x, np.ndarray) or is_tensor(x)
-    return describe(x) if is_operand else Operand(np.shape(x), str(np.asarray(x).dtype), kind=type_name(x))
 
 
 def _considered(op: str, operands: tuple[Array, ...], options: tuple[Any, ...]) -> Array:

@@ -53,6 +53,7 @@ class _Run:
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     interrupted: bool = False
+    likely: list[document.Likely] = field(default_factory=list)
 
     def add(self, number: int, verdict: Verdict) -> None:
         """Counts one case; all of it is kept only where a report lists every case."""
@@ -155,7 +156,7 @@ def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
         run = _Run(cases, keep, None if baseline is None else Baseline(baseline), known)
         try:
             _collect(run, judges.judge(cases), arguments.stop_after, console)
-            _explain(run.failures, judges, arguments, console)
+            _explain(run, judges, arguments, console)
         except KeyboardInterrupt:
             run.interrupted = True
     return _tell(run, arguments, command, console)
@@ -237,17 +238,20 @@ def _collect(run: _Run, answers: Iterator[tuple[int, Verdict]], stop_after: int 
         run.report.seconds = time.perf_counter() - start
 
 
-def _explain(failures: list[Verdict], judges: Pool | Here, arguments: argparse.Namespace, console: Console) -> None:
+def _explain(run: _Run, judges: Pool | Here, arguments: argparse.Namespace, console: Console) -> None:
     """The smallest case, and the likely fault, of the plainest failure of each kind."""
     kinds: dict[tuple[str, str, str], Verdict] = {}
-    for failure in sorted(failures, key=lambda failure: (not failure.case.is_exact, failure.case.dtype not in PLAIN)):
+    for failure in sorted(run.failures, key=lambda one: (not one.case.is_exact, one.case.dtype not in PLAIN)):
         kinds.setdefault((failure.case.op, failure.name, failure.part), failure)
     for verdict, fault in judges.smallest(list(kinds.values())[:EXPLAINED]):
-        console.say(f"smallest: {verdict.case}: {verdict.name} in {verdict.part}", right=False)
+        case = str(verdict.case)
+        words = ["miniconv", "parity", "show", case, "--target", verdict.target or arguments.target]
+        show = shlex.join([*words, "--level", arguments.level])
+        run.likely.append({"fault": fault, "case": case, "verdict": verdict.name, "part": verdict.part, "show": show})
+        console.say(f"smallest: {case}: {verdict.name} in {verdict.part}", right=False)
         if fault:
             console.say(f"  likely fault: {fault}")
-        words = ["miniconv", "parity", "show", str(verdict.case), "--target", verdict.target or arguments.target]
-        console.say(f"  {shlex.join([*words, '--level', arguments.level])}")
+        console.say(f"  {show}")
 
 
 def _tell(run: _Run, arguments: argparse.Namespace, command: str, console: Console) -> int:
@@ -282,5 +286,6 @@ def _document(run: _Run, arguments: argparse.Namespace, command: str) -> documen
         "shard": arguments.shard, "versions": document.versions(), "cpu": document.cpu(),
         "started": run.started.isoformat(timespec="seconds"),
         "seconds": round(run.report.seconds, 3), "chosen": len(run.cases), "interrupted": run.interrupted,
-        "counts": dict(run.report.counts), "cases": [document.row(run.verdicts[at]) for at in sorted(run.verdicts)],
+        "counts": dict(run.report.counts), "likely": run.likely,
+        "cases": [document.row(run.verdicts[at]) for at in sorted(run.verdicts)],
     }  # fmt: skip

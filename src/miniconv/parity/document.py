@@ -18,7 +18,20 @@ from typing import Any, TypedDict
 from miniconv.parity.cases import Case
 from miniconv.parity.verdict import Verdict
 
-__all__ = ["FORMAT", "Document", "Row", "cpu", "dump", "load", "number", "row", "verdict", "versions", "written"]
+__all__ = [
+    "FORMAT",
+    "Document",
+    "Likely",
+    "Row",
+    "cpu",
+    "dump",
+    "load",
+    "number",
+    "row",
+    "verdict",
+    "versions",
+    "written",
+]
 
 FORMAT = 1
 _SAFE = 2**53
@@ -71,6 +84,24 @@ class Row(TypedDict):
     target: str
 
 
+class Likely(TypedDict):
+    """What is likely wrong, of one kind of failure.
+
+    Attributes:
+        fault: in words; empty where no known fault gives such numbers.
+        case: the smallest case found that fails so.
+        verdict: on it.
+        part: of the result, or ``call``.
+        show: the command that explains the case.
+    """
+
+    fault: str
+    case: str
+    verdict: str
+    part: str
+    show: str
+
+
 class Document(TypedDict):
     """A run.
 
@@ -90,6 +121,7 @@ class Document(TypedDict):
         chosen: how many cases there were to judge; more than in ``cases`` where the run did not come to its end.
         interrupted: whether it was Ctrl-C that ended it.
         counts: how many cases have each verdict.
+        likely: what is likely wrong, of the plainest failure of each of the first kinds.
         cases: one row for each case that was judged, in the order of the suite.
     """
 
@@ -108,6 +140,7 @@ class Document(TypedDict):
     chosen: int
     interrupted: bool
     counts: dict[str, int]
+    likely: list[Likely]
     cases: list[Row]
 
 

@@ -47,6 +47,11 @@ def _lines(document: Document, report: Report, baseline: Baseline | None) -> Ite
     if baseline is not None:
         yield from ("", f"{str(baseline).capitalize()}.")
     failures = report.failures if baseline is None else baseline.worse
+    if document["likely"]:
+        yield from ("", "| likely fault | the smallest case that fails so |", "|---|---|")
+        for one in document["likely"]:
+            said = f"{one['verdict']} in {one['part']}"
+            yield f"| {one['fault'] or 'none that is known'} | {_code(one['case'])} {said} |"
     if failures:
         yield from ("", "| what is wrong | where | case |", "|---|---|---|")
         for verdict in failures[:LISTED]:

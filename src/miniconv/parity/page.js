@@ -88,6 +88,10 @@ function heading() {
   }
   $("about").textContent = `${run.suite} (${run.ops.join(", ")})${run.shard ? `, part ${run.shard}` : ""}, ` +
     `level ${run.level}, seed ${run.seed}, ${run.seconds.toFixed(1)} s`;
+  $("likely").hidden = !run.likely.length;
+  for (const {fault, verdict, part, show} of run.likely)
+    $("faults").append(make("li", {}, make("strong", {}, fault || "No known fault gives these numbers"), ": ",
+      `${verdict} in ${part.replaceAll("_", " ")}, also on the smallest case that was found:`, make("pre", {}, show)));
   for (const [label, name, count, tone] of [["cases", "", total, ""], ["wrong", "wrong", wrong, wrong ? "bad" : "good"],
       ...counts.map(([name, count]) => [name, name, count, passes(name) ? "" : "bad"])])
     $("totals").append(make("li", {}, make("button", {type: "button", onclick: () => lead({verdict: name})},

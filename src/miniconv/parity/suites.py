@@ -26,6 +26,9 @@ SMOKE, CI = 600, 20_000
 HUGE = 1000
 """A stride from which on torch's gradients take seconds; ``smoke`` leaves it out."""
 
+MUCH = 10**6
+"""Multiply-adds from which on a convolution written as plain loops takes seconds; ``smoke`` leaves it out."""
+
 WINDOWS = 2**26
 """Numbers in the windows of one layer, beyond which its image is halved: the oracle holds a few times so many."""
 
@@ -90,9 +93,15 @@ def _of_op(
     return _deal(
         drawn(op, size * (PLENTY if narrowed else 1), rng.getrandbits(16)),
         size,
-        lambda case: max(case.stride) < HUGE and right(case),
+        lambda case: max(case.stride) < HUGE and _work(case) < MUCH and right(case),
         rng,
     )
+
+
+def _work(case: Case) -> int:
+    """Its multiply-adds."""
+    places = case.input_size if case.transposed else case.output_size
+    return (case.batch or 1) * math.prod(case.weight_shape) * math.prod(places)
 
 
 def _deal(makers: Makers, size: int, right: Callable[[Case], bool], rng: random.Random) -> Iterator[Case]:

@@ -24,6 +24,7 @@ from miniconv.problem import ConvProblem
 from miniconv.remembering import Bounded
 from miniconv.settings import current as settings
 from miniconv.torch_ops._derivatives import bias_grad
+from miniconv.torch_ops._plain import looker_for
 
 __all__ = ["close_report", "open_report", "torchs_own"]
 
@@ -223,8 +224,9 @@ def _decide(operands: tuple[Tensor, ...], options: tuple[Any, ...]) -> Decision:
     """Who computes the problem that the arguments of ``aten::convolution`` state; remembered."""
     stride, padding, dilation, transposed, output_padding, groups = options
     lists = (tuple(stride), tuple(padding), tuple(dilation), tuple(output_padding))
-    seen = [(x.shape, x.stride(), x.dtype) for x in operands]
-    key = (*seen, lists, transposed, groups, settings(), torch.get_num_threads())
+    now = settings()
+    seen = looker_for(now.algorithm)(*operands) or tuple((x.shape, x.stride(), x.dtype) for x in operands)
+    key = (seen, lists, transposed, groups, now, torch.get_num_threads())
     decision = _decisions.get(key) or _decisions.remember(key, _look_into(operands, *options))
     if decision.kind not in _Open.kinds and decision.plan is not None:
         return decision.refused("not named by only")

@@ -24,7 +24,7 @@ def _slice(call: Call) -> State:
 
 
 def _split(call: Call) -> State:
-    """Parts along an axis that does not run along the picture: all see the same."""
+    """Parts along an axis that does not run along the picture, or their product: all see the same."""
     state = call.state()
     at = state.index(call.given.get("dim", 0))
     if any(along != NOWHERE for _, along in state.axes[at]):
@@ -147,7 +147,7 @@ RULES: Mapping[str, Callable[[Call], State]] = {
     **dict.fromkeys(("aten::channel_shuffle", "aten::native_channel_shuffle"), _same),
     "aten::slice": _slice,
     "aten::select": _selected,
-    **dict.fromkeys(("aten::split", "aten::split_with_sizes", "aten::unbind"), _split),
+    **dict.fromkeys(("aten::split", "aten::split_with_sizes", "aten::unbind", "aten::glu"), _split),
     **dict.fromkeys(("aten::cat", "aten::stack"), _joined),
     **dict.fromkeys(("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"), _product),
     **{f"aten::_scaled_dot_product_{kind}": _attention for kind in ("flash_attention_for_cpu", "attention_math")},

@@ -22,7 +22,7 @@ from miniconv.settings import current as settings
 from miniconv.torch_ops._call import frame
 from miniconv.torch_ops._derivatives import Call, record
 
-__all__ = ["is_plain", "plain"]
+__all__ = ["is_plain", "looker_for", "plain"]
 
 Tensor = torch.Tensor
 
@@ -58,7 +58,7 @@ def _is_transformed() -> bool:
 
 
 @lru_cache(maxsize=16)
-def _looker(algorithm: str | None = None) -> Callable[..., bytes]:
+def looker_for(algorithm: str | None = None) -> Callable[..., bytes]:
     """What tells shape, strides and dtype of tensors as bytes; none without memory here, or not the engine's."""
     capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if algorithm not in (None, ENGINE) or capsule is None or unavailable_reason() is not None:
@@ -83,7 +83,7 @@ class _Known(Call):
         if _is_transformed() or any(type(x) not in _PLAIN_TYPES or x.is_neg() for x in (tangent, other)):
             return None
         now = settings()
-        seen = _looker(now.algorithm)(tangent, other)
+        seen = looker_for(now.algorithm)(tangent, other)
         if not seen:
             return None
         key = (slot, seen, now, get_num_threads())
@@ -131,7 +131,7 @@ def plain(
         if type(option) is not int and not are_memorable((option,)):
             return None
     now = settings()
-    seen = _looker(now.algorithm)(*operands)
+    seen = looker_for(now.algorithm)(*operands)
     if not seen:
         return None
     key = (op, options, seen, now, get_num_threads())

@@ -1,0 +1,85 @@
+"""The depthwise path for operands whose channels lie one behind another (channels_last)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from miniconv.codegen.depthwise_last_kernels import emit_pixels, emit_stages, pixels_name
+from miniconv.codegen.depthwise_last_tables import GROUP, Tables
+from miniconv.codegen.engine import Stage, Work
+from miniconv.codegen.jit import module
+from miniconv.codegen.schedule import Layout
+from miniconv.codegen.target import Target
+from miniconv.problem import ConvProblem
+
+__all__ = ["depthwise_last", "depthwise_last_refusal", "pixels_together"]
+
+MOST_TAPS = 256  # more are better summed in parts, as the direct path does
+MOST_PIXELS = 4  # together, if the registers hold their sums and a pixel's weights
+LEAST_VECTOR_BYTES = 16
+ITEMSIZE = {"float32": 4, "float64": 8}
+
+
+def depthwise_last_refusal(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
+    """Why this path does not compute the problem; None if it does.
+
+    Args:
+        problem: any problem of float32 or float64 with no empty operand.
+        layout: strides in bytes, of five axes each.
+        target: the processor.
+    """
+    del target
+    itemsize = ITEMSIZE[problem.dtype]
+    if not problem.groups == problem.in_channels == problem.out_channels:
+        return "a group has more than one input and one output channel"
+    if problem.in_channels * itemsize < LEAST_VECTOR_BYTES:
+        return f"{problem.in_channels} channels do not fill a vector"
+    if layout.input[1] != itemsize or layout.output[1] != itemsize:
+        return "the channels are not consecutive"
+    if math.prod(problem.kernel_size) > MOST_TAPS:
+        return f"more than {MOST_TAPS} taps"
+    return None
+
+
+def depthwise_last(problem: ConvProblem, layout: Layout, target: Target, threads: int) -> Work:
+    """The work of a problem that ``depthwise_last_refusal`` accepts.
+
+    Numerics: exact on small integers, else within gamma_(L+2) * S, L the kernel's cells; a tap on padding is left out.
+    Cost: one multiply-add for each output and tap that meets the input, two loads each; a copy of the weight.
+    """
+    target = _fitting(problem, target)
+    itemsize = ITEMSIZE[problem.dtype]
+    lanes = target.lanes(itemsize)
+    tables = Tables.of(problem, layout, lanes, itemsize)
+    for word, vectors in tables.groups.items():
+        kind = vectors, tables.columns_outside
+        kernels = module(emit_pixels, problem.dtype, target, *kind, pixels_together(target, vectors))
+        kernel = kernels.get_function_address(pixels_name(*kind))
+        tables.program[word + GROUP["kernel"]] = kernel
+    stages = module(emit_stages, problem.dtype, target)
+    return Work(
+        program=tables.program,
+        stages=tuple(
+            Stage(stages.get_function_address(name), units) for name, units in zip(("taps", "rows"), tables.units)
+        ),
+        kernels=0,
+        scratch_bytes=0,
+        shared_bytes=tables.shared_bytes,
+        itemsize=itemsize,
+        threads=threads,
+        lines=(f"groups of {max(tables.groups.values())} vectors of {lanes} channels, a row of pixels at a time",),
+    )
+
+
+def pixels_together(target: Target, vectors: int) -> int:
+    """How many pixels of so many vectors of channels the registers hold, beside a weight."""
+    return max(1, min(MOST_PIXELS, (target.registers - 2) // vectors - 1))
+
+
+def _fitting(problem: ConvProblem, target: Target) -> Target:
+    """The target with vectors half as long, or a quarter, where the channels do not fill one."""
+    row, size = problem.in_channels * ITEMSIZE[problem.dtype], target.vector_bytes
+    while size > row:
+        size //= 2
+    return replace(target, vector_bytes=size)

@@ -1,0 +1,161 @@
+"""A depthwise problem whose channels lie one behind another (channels_last) as one array of integers, the *program*.
+
+A vector holds neighbouring channels of one pixel. Input, weight and output of a channel then stand in the same lane,
+so a pixel of the output is a sum of products of whole vectors, one for each tap that meets the input:
+
+    y[pixel][channels] = bias[channels] + sum over taps of  x[pixel of the tap][channels] * u[tap][channels]
+
+Stage 1 writes u: the weight with its channels one behind another, and the bias as one tap more. Stage 2 computes a row
+of pixels a unit, some vectors of channels at a time, whose weights stay in the nearest cache.
+
+Which taps meet the input is data, for each cell of each axis a list (``taps_of``). So there is no padding to copy, and
+stride, dilation and a transposed convolution's stride are one and the same thing. The order in which they are added is
+that of the path that computes the problem with channels first, so that the bits are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miniconv.codegen.geometry import LINE_BYTES
+from miniconv.codegen.records import Table, rows_of
+from miniconv.codegen.schedule import Layout, split
+from miniconv.problem import ConvProblem
+
+__all__ = ["AXES", "CELL", "GROUP", "MOST_VECTORS", "RECORD", "RUN", "TAP", "Tables", "columns_outside", "taps_of"]
+
+MOST_VECTORS = 6  # of channels at a time: as many sums, which hide the time that one takes
+AXES = ("d", "h", "w")
+
+
+def _fields(*names: str) -> dict[str, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
+# Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
+RECORD = _fields(
+    *("channels", "taps", "u_row", "w_channel", "w_d", "w_h", "w_w", "kernel_h", "kernel_w"),
+    *("x_image", "y_image", "groups", "group_table"),
+    *(f"{name}_{axis}" for axis in "dh" for name in ("cells", "cell_table", "y")),
+    *("runs", "run_table"),
+)
+# last: from the first vector to the last; kernel: the address of the micro-kernel
+GROUP = _fields("channel", "vectors", "last", "kernel")
+CELL = _fields("taps", "tap_table")  # of an output's index on one axis
+# Pixels of a row that the same taps meet; the taps' inputs are those of the first, the others' lie so far apart.
+RUN = _fields("taps", "tap_table", "count", "input_step", "output", "output_step")
+TAP = _fields("input", "weight")
+
+
+def columns_outside(problem: ConvProblem) -> bool:
+    """Whether taps are added column by column and follow the input, as in the depthwise path; else row by row."""
+    return problem.spatial_dims <= 2 and not (problem.transposed and any(stride > 1 for stride in problem.stride))
+
+
+def taps_of(problem: ConvProblem, axis: int) -> tuple[Table, Table, Table]:
+    """The taps that meet the input on one axis: how many each output has, and all their indices in input and weight.
+
+    An axis that the problem does not have is a single cell with a single tap.
+    """
+    inputs, taps, meets = _meetings(problem, axis)
+    return meets.sum(axis=1), inputs[meets], np.broadcast_to(taps, meets.shape)[meets]
+
+
+def _meetings(problem: ConvProblem, axis: int) -> tuple[Table, Table, NDArray[np.bool_]]:
+    """For each output and each tap of an axis the input's index, the tap's, and whether there is such an input."""
+    if -axis > problem.spatial_dims:
+        return np.zeros((1, 1), np.int64), np.zeros(1, np.int64), np.ones((1, 1), np.bool_)
+    stride, dilation, low = problem.stride[axis], problem.dilation[axis], problem.padding[axis][0]
+    outputs = np.arange(problem.output_size[axis])[:, None]
+    taps = np.arange(problem.kernel_size[axis])
+    if problem.transposed:
+        taps = taps[::-1] if columns_outside(problem) else taps
+        inputs, rest = np.divmod(outputs + low - dilation * taps, stride)
+    else:
+        inputs, rest = stride * outputs + dilation * taps - low, np.zeros_like(outputs)
+    meets = (inputs >= 0) & (inputs < problem.input_size[axis]) & (rest == 0)
+    return inputs, taps, meets
+
+
+def _runs_of(problem: ConvProblem) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+    """The outputs of the last axis that the same taps meet: the first one, how many, from one to the next, the taps.
+
+    The taps are pairs of indices, in the first output's input and in the weight.
+    """
+    inputs, taps, meets = _meetings(problem, -1)
+    apart = problem.stride[-1] if problem.transposed else 1
+    runs = []
+    for begin in range(min(apart, len(meets))):
+        these = meets[begin::apart]
+        changes = np.flatnonzero((these[1:] != these[:-1]).any(axis=1)) + 1
+        for first, end in pairwise([0, *changes.tolist(), len(these)]):
+            output = begin + apart * first
+            met = meets[output]
+            runs.append((output, end - first, apart, list(zip(inputs[output][met].tolist(), taps[met].tolist()))))
+    return runs
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that the kernels walk.
+
+    Attributes:
+        program: the tables; the kernels' addresses are not in it as yet.
+        groups: where they belong: the word of each group of channels, and how many vectors it has.
+        columns_outside: the order in which taps are added.
+        units: of the stages 1 and 2.
+        shared_bytes: u.
+    """
+
+    program: NDArray[np.int64]
+    groups: dict[int, int]
+    columns_outside: bool
+    units: tuple[int, int]
+    shared_bytes: int
+
+    @classmethod
+    def of(cls, problem: ConvProblem, layout: Layout, lanes: int, itemsize: int) -> Tables:
+        """The tables for operands that lie as ``layout`` says; a vector has so many lanes, at most one a channel."""
+        x, w, y = layout
+        channels, taps = problem.in_channels, math.prod(problem.kernel_size)
+        kernel = (1, 1, 1, *problem.kernel_size)
+        u_row = -(-channels * itemsize // LINE_BYTES) * LINE_BYTES
+        record = {
+            **{"channels": channels, "taps": taps, "u_row": u_row, "kernel_h": kernel[-2], "kernel_w": kernel[-1]},
+            **{"w_channel": w[0], "w_d": w[2], "w_h": w[3], "w_w": w[4]},
+            **{"x_image": x[0], "y_image": y[0]},
+        }
+        words: list[Table] = [np.zeros(len(RECORD), np.int64)]
+
+        def table(rows: Table) -> int:
+            begin = sum(map(len, words))
+            words.append(rows.reshape(-1))
+            return begin
+
+        for number, axis in enumerate("dh"):
+            count, inputs, indices = taps_of(problem, number - 3)
+            after = math.prod(kernel[len(kernel) - 2 + number :])
+            tap_table = table(rows_of(inputs * x[2 + number], indices * (after * u_row)))
+            cells = table(rows_of(count, tap_table + len(TAP) * (count.cumsum() - count)))
+            record |= {f"cells_{axis}": len(count), f"cell_table_{axis}": cells, f"y_{axis}": y[2 + number]}
+        step = x[4] * (1 if problem.transposed else problem.stride[-1])
+        runs = []
+        for output, pixels, apart, met in _runs_of(problem):
+            tap_table = table(np.array([(i * x[4], k * u_row) for i, k in met], np.int64))
+            runs.append((len(met), tap_table, pixels, step, output * y[4], apart * y[4]))
+        record |= {"runs": len(runs), "run_table": table(np.array(runs))}
+        vectors = split(-(-channels // lanes), MOST_VECTORS)
+        first = [lanes * sum(vectors[:i]) for i in range(len(vectors))]
+        # the last vector of all begins earlier, so that it is whole: some channels are computed twice
+        last = [min(lanes * (n - 1), channels - lanes - begin) for begin, n in zip(first, vectors)]
+        begin = table(np.array([(c, n, at * itemsize, 0) for c, n, at in zip(first, vectors, last)]))
+        record |= {"groups": len(vectors), "group_table": begin}
+        words[0][:] = [record[name] for name in RECORD]
+        rows = problem.batched_output_shape[0] * record["cells_d"] * record["cells_h"]
+        groups = {begin + len(GROUP) * i: n for i, n in enumerate(vectors)}
+        return cls(np.concatenate(words), groups, columns_outside(problem), (taps + 1, rows), (taps + 1) * u_row)
