@@ -260,6 +260,22 @@ def test_a_problem_alone_draws_the_same_numbers_every_time():
     assert one != explain(problem, at=(2, 1, 2))
 
 
+def test_a_text_is_its_problem():
+    layer = "nn.Conv2d(1, 1, (2, 3), padding=(0, 1), padding_mode='reflect', bias=False)(x[1, 3, 4])"
+    problem = ConvProblem.parse("conv2d c1 o1 i3x4 k2x3 p0x1 float32")
+    for given in (None, "circular"):
+        expected = explain(problem, at=(0, 1, 0), padding_mode=given or "reflect")
+        assert str(explain(layer, at=(0, 1, 0), padding_mode=given)) == str(expected)
+    x, w = np.arange(12.0).reshape(1, 3, 4), np.arange(6.0).reshape(1, 1, 2, 3)
+    assert str(explain(str(problem), x, w, at=(0, 1, 0))) == str(explain(problem, x, w, at=(0, 1, 0)))
+
+
+def test_a_weight_without_spatial_axes_gets_no_note():
+    with pytest.raises(RuntimeError, match="at least three dimensions") as refused:
+        explain(np.ones((5, 5)), np.ones((3, 3)), at=(0, 0))
+    assert not getattr(refused.value, "__notes__", None)
+
+
 def test_json_is_the_document():
     problem = ConvProblem.parse("conv2d n1 c2 o3 i4x5 k3x2 s2x1 p1x0 float32")
     trace = explain(problem, at=(0, 1, 0, 2))

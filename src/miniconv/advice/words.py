@@ -28,7 +28,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     "output_padding": {
         "en": "Axis {axis}: output_padding {extra} must be below the stride {stride} or the dilation {dilation}.",
-        "zh": "{axis} 轴:output_padding 为 {extra},必须小于步幅 {stride} 或膨胀(空洞){dilation}。",
+        "zh": "{axis} 轴:output_padding 为 {extra},必须小于步幅 {stride} 或空洞 {dilation}。",
     },
     "empty input": {
         "en": "Axis {axis} of the input {input} has no cells: something before has left nothing of it.",

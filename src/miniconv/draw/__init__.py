@@ -23,7 +23,7 @@ def draw(
     at: Index | None = None,
     of: str = "output",
     feeds: Index | None = None,
-    padding_mode: str = "zeros",
+    padding_mode: str | None = None,
     picture: bool = False,
     language: str | None = None,
     grad_output: Any = None,
@@ -37,15 +37,17 @@ def draw(
     out. Three spatial axes are drawn as slices side by side.
 
     Args:
-        problem, operands: a ``ConvProblem`` or its text, perhaps followed by ``input, weight, bias``; or these alone,
-            with the ``options`` of ``miniconv.explain``. Without numbers small integers are drawn, the same every time.
+        problem, operands: a ``ConvProblem``, its text, or a call's text such as ``"nn.Conv2d(3, 4, 3)(x[3, 8, 9])"``,
+            perhaps followed by ``input, weight, bias``; or these alone, with the ``options`` of
+            ``miniconv.explain``. Without numbers small integers are made up, the same every time.
         at: index of the element; None takes the first. In a saved animation the window slides over every place of this
             element's channel.
         of: ``"output"``, ``"input_grad"``, ``"weight_grad"`` or ``"bias_grad"``.
         feeds: index of an input element: draw instead what it feeds, its products with the kernels laid into the
             outputs. In a saved animation the inputs of its channel are added one after another. None for both ``at``
             and ``feeds`` does so for a transposed convolution, whose definition it is.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``. None takes zeros, or the mode
+            of a layer that is given as text.
         picture: draw the channels of input and output as grey levels, without numbers: for photographs and filters.
             The whole output is the definition's, so that it takes some microseconds for each product.
         language: ``"en"`` or ``"zh"``; None asks the environment.

@@ -17,6 +17,7 @@ from miniconv.dtypes import DTYPES
 from miniconv.explain import explain
 from miniconv.explain.links import Index, checked_index
 from miniconv.explain.sums import operands_of
+from miniconv.explain.torch_text import parse_either
 from miniconv.explain.trace import part_shape
 from miniconv.language import language as chosen
 from miniconv.problem import ConvProblem
@@ -39,13 +40,17 @@ def built(
     at: Index | None,
     of: str,
     feeds: Index | None,
-    padding_mode: str,
+    padding_mode: str | None,
     picture: bool,
     language: str | None,
     grad_output: Any,
     options: dict[str, Any],
 ) -> Drawing:
     """The drawing; arguments as of ``draw``."""
+    if isinstance(problem, str):
+        problem, mode = parse_either(problem)
+        padding_mode = padding_mode or mode
+    padding_mode = padding_mode or "zeros"
     problem, arrays = _stated(problem, operands, of, padding_mode, grad_output, options)
     if feeds is not None and (at is not None or of != "output"):
         raise ValueError("a drawing shows one element (at, of), or what an input element feeds, and not both")
@@ -80,8 +85,6 @@ def _stated(
     problem: Any, operands: tuple[Any, ...], of: str, padding_mode: str, grad_output: Any, options: dict[str, Any]
 ) -> tuple[ConvProblem, dict[str, Any]]:
     """The problem and its operands; ``explain`` refuses what is none."""
-    if isinstance(problem, str):
-        problem = ConvProblem.parse(problem)
     given = operands if isinstance(problem, ConvProblem) else (problem, *operands)
     if isinstance(problem, ConvProblem):
         axes = len(part_shape(problem, of))

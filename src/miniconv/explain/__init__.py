@@ -20,7 +20,7 @@ def explain(
     at: Index,
     of: str = "output",
     grad_output: Any = None,
-    padding_mode: str = "zeros",
+    padding_mode: str | None = None,
     transposed: bool = False,
     **options: Any,
 ) -> Trace:
@@ -28,13 +28,14 @@ def explain(
 
     Args:
         operands: ``input, weight``, perhaps ``bias``: arrays or tensors as ``conv1d`` to ``conv_transpose3d`` take
-            them. Or a ``ConvProblem``, perhaps followed by these; without them small integers are drawn, the same
-            every time.
+            them. Or a ``ConvProblem``, its text, or a call's text such as ``"nn.Conv2d(3, 4, 3)(x[3, 8, 9])"``, perhaps
+            followed by these; without them small integers are made up, the same every time.
         at: index of the element; negative numbers count from the end.
         of: ``"output"``, ``"input_grad"``, ``"weight_grad"`` or ``"bias_grad"``.
         grad_output: for a gradient, an array or tensor of the output's shape; default ones, the gradient of
             ``output.sum()``.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``. None takes zeros, or the mode
+            of a layer that is given as text.
         transposed: whether arrays without a ``ConvProblem`` mean a transposed convolution.
         options: for arrays without a ``ConvProblem``: ``stride``, ``padding``, ``dilation``, ``groups``, and
             ``output_padding`` of a transposed convolution.
@@ -68,6 +69,12 @@ def explain(
 
     if of not in PARTS:
         raise ValueError(f"of is one of {', '.join(PARTS)}, but got {of!r}")
+    if operands and isinstance(operands[0], str):
+        from miniconv.explain.torch_text import parse_either
+
+        problem, mode = parse_either(operands[0])
+        operands, padding_mode = (problem, *operands[1:]), padding_mode or mode
+    padding_mode = padding_mode or "zeros"
     of_problem = bool(operands) and isinstance(operands[0], ConvProblem)
     given = operands[1:] if of_problem else operands
     if len(given) > 3 or len(given) == 1 or not operands:
@@ -95,6 +102,8 @@ def _stated(input: Any, weight: Any, bias: Any = None, *, transposed: bool, **op
     except (TypeError, ValueError, RuntimeError) as error:
         from miniconv.advice import of_call, teach
 
+        if dims not in (1, 2, 3):
+            raise
         given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **({"output_padding": 0} if transposed else {})}
         op = f"conv{'_transpose' if transposed else ''}{dims}d"
         teach(error, lambda: of_call(op, [x for x in operands if x is not None], {**given, **options}))

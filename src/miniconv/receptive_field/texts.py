@@ -12,7 +12,7 @@ TEXTS = {
     },
     "zh": {
         "title": "输入 {size} 上的感受野",
-        "layer": "{name} 在 {at}：感受野 {field}，步长 {stride}，中心 {centre}",
+        "layer": "{name} 在 {at}：感受野 {field}，步幅 {stride}，中心 {centre}",
         "outside": "超出图像的边框位于填充区",
     },
 }
