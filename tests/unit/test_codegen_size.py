@@ -1,4 +1,4 @@
-"""The engine's sizes: operands beyond 2^31 elements, far steps, memory that does not grow with every shape, a first call."""
+"""The engine's sizes: more than 2^31 elements, far steps, memory that does not grow with every shape, a first call."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ print(jit.Compiled.count)
 
 
 def test_the_first_call_of_a_process_compiles_what_it_needs() -> None:
-    """About 5 ms each: ``python -m bench.plans`` times it."""
+    """About 5 ms each: ``python -m bench.growth`` times it."""
     done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True)
     assert 1 <= int(done.stdout) <= 12
 
