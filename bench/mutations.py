@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Judge every sabotage; print how each is caught, and write the table."""
     argv = list(sys.argv[1:] if argv is None else argv)
     p = argparse.ArgumentParser(prog="python -m bench.mutations", description=__doc__)
-    p.add_argument("--cases", type=int, default=250, help="of each operator's suite that are counted; default 250")
+    p.add_argument("--cases", type=int, default=100, help="of each operator's suite that are counted; default 100")
     p.add_argument("--sabotage", default="", metavar="TEXT", help="only sabotages whose name holds this")
     p.add_argument("--out", type=Path, default=RESULT, metavar="PATH")
     arguments = p.parse_args(argv)

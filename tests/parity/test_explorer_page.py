@@ -127,7 +127,7 @@ def test_a_bias_is_edited_and_another_image_is_looked_at(shown):
 
 def test_a_picture_is_painted(shown):
     tab = shown(hash_="#p=conv2d+c1+o1+i12x12+k3x3&in=picture")
-    tab.run("document.getElementById('box-paint').click()")
+    assert tab.run("document.getElementById('box-paint').checked")
     before = tab.run("model.operands.input.data.reduce((a, b) => a + b)")
     box = tab.run("(b => [b.x, b.y, b.width])(document.querySelector('svg[data-part=input]').getBoundingClientRect())")
     cell = box[2] / 12
@@ -143,6 +143,13 @@ def test_a_picture_is_painted(shown):
         )
     assert tab.run("model.operands.input.data.reduce((a, b) => a + b)") == before + 3
     assert tab.run("[0, 1, 2].map(c => model.operands.input.data[c])") == [1, 1, 1]
+    for kind, column in (("touchStart", 4.5), ("touchMove", 5.5), ("touchMove", 6.5), ("touchEnd", None)):
+        points = [] if column is None else [{"x": box[0] + cell * column, "y": box[1] + cell * 0.5}]
+        tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    assert tab.run("[4, 5, 6].map(c => model.operands.input.data[c])") == [1, 1, 1]
+    tab.run("document.getElementById('box-paint').click()")
+    tab.call("Input.dispatchMouseEvent", type="mousePressed", x=box[0] + 5, y=box[1] + 5, button="left", clickCount=1)
+    assert tab.run("state.from.join()") == "0,0,0"  # without the brush a click pins
 
 
 def test_stepping_and_playing(shown):

@@ -5,16 +5,12 @@ from __future__ import annotations
 import functools
 import http.server
 import re
-import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and browser.py is no test
-from browser import PROGRAM, Browser
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_build" / "html"
@@ -134,13 +130,12 @@ def address():
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if PROGRAM is None:
-        pytest.skip("no Chromium")
-    tab = Browser(tmp_path_factory.mktemp("profile"))
-    yield tab
-    tab.close()
+@pytest.fixture
+def browser(chromium):
+    """The tab that files of tests share, with nothing noted yet."""
+    chromium.errors.clear()
+    chromium.requested.clear()
+    return chromium
 
 
 def quiet(browser, address):

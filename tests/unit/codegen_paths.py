@@ -110,6 +110,7 @@ def served(path: str, dtype: str, target: Target, texts: list[str]) -> list[Conv
 
 def prepared(path: str, problem: ConvProblem, x: Values, w: Values, y: Values, target: Target, threads: int) -> Work:
     """The work of ``problem`` for operands that lie as these do."""
+    assert serves(path, problem, target, x, w, y), PATHS[path].refuses(problem, layout_of(x, w, y), target)
     return PATHS[path].prepare(problem, layout_of(x, w, y), target, threads)
 
 
@@ -137,14 +138,18 @@ def laid_out(x: Values, memory_format: str) -> Values:
 def operands(
     problem: ConvProblem, rng: np.random.Generator, whole: bool = True
 ) -> tuple[Values, Values, Values | None]:
-    """Input (batched), weight and bias: small whole numbers, whose sums are exact in any order, or normal ones."""
+    """Input (batched, in the problem's memory format), weight and bias.
+
+    They are small whole numbers, whose sums are exact in any order, or normal ones.
+    """
 
     def values(shape: tuple[int, ...]) -> Values:
         numbers = rng.integers(-4, 5, shape) if whole else rng.standard_normal(shape)
         return numbers.astype(problem.dtype)
 
     bias = values((problem.out_channels,)) if problem.bias else None
-    return values(problem.batched_input_shape), values(problem.weight_shape), bias
+    input = laid_out(values(problem.batched_input_shape), problem.memory_format)
+    return input, values(problem.weight_shape), bias
 
 
 def problems(rng: np.random.Generator, dtype: str, largest: int = 400_000) -> Iterator[ConvProblem]:

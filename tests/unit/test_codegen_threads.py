@@ -66,12 +66,12 @@ def test_one_work_serves_many_callers_at_once(path: str) -> None:
     problem = ConvProblem.parse(paths.PATHS[path].typical)
     rng = np.random.default_rng(10)
     calls = [paths.operands(problem, rng, whole=False) for _ in range(16)]
-    y = np.empty(problem.batched_output_shape, "float32")
+    y = paths.laid_out(np.empty(problem.batched_output_shape, "float32"), problem.memory_format)
     work = paths.prepared(path, problem, calls[0][0], calls[0][1], y, jit.host(), 2)
     before = work.program.copy()
 
     def call(operands: tuple) -> bool:
-        got = np.empty(problem.batched_output_shape, "float32")
+        got = paths.laid_out(np.empty(problem.batched_output_shape, "float32"), problem.memory_format)
         for _ in range(20):
             paths.execute(work, *operands, got)
         return np.array_equal(got, paths.convolved(path, problem, *operands, jit.host()))

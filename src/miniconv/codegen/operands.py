@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any
@@ -26,6 +27,7 @@ from miniconv.remembering import Bounded
 __all__ = ["KEPT", "Compiled", "Ready", "address", "byte_strides", "outputs", "readable", "threads_for"]
 
 SMALL = 1 << 19  # multiply-adds that one thread has done before a second one has woken up
+FAR = 1 << 31  # a stride or dilation beyond which no operand's memory reaches
 KEPT = 16  # layouts of operands whose work one problem keeps
 
 
@@ -74,7 +76,7 @@ class Compiled:
     """
 
     def __init__(self, problem: ConvProblem) -> None:
-        self.problem = problem
+        self.problem = _needed(problem)
         self._known: Bounded[tuple[Any, ...], Ready] = Bounded(KEPT)
 
     def __call__(
@@ -133,6 +135,19 @@ class Compiled:
             f"workspace {work.scratch_bytes:,} bytes for each of {count} threads, {work.shared_bytes:,} for all",
             *(f"not {other}: {reason}" for other, reason in refused.items()),
         )
+
+
+def _needed(problem: ConvProblem) -> ConvProblem:
+    """The problem without strides and dilations so large that nothing follows them: in bytes they may pass 64 bits."""
+    if max(*problem.stride, *problem.dilation) < FAR:
+        return problem
+    places = problem.input_size if problem.transposed else problem.output_size
+    extra = problem.output_padding  # smaller than stride or dilation
+    return replace(
+        problem,
+        stride=tuple(s if n > 1 else e + 1 for s, n, e in zip(problem.stride, places, extra)),
+        dilation=tuple(d if k > 1 else e + 1 for d, k, e in zip(problem.dilation, problem.kernel_size, extra)),
+    )
 
 
 def threads_for(problem: ConvProblem, wanted: int | None) -> int:

@@ -4,7 +4,8 @@ The page loads nothing. It computes in JavaScript, and is the one place where mi
 ``miniconv.explain`` defines; the tests hold it against that, and against torch. Its parts stand beside this file:
 ``explorer.html`` and ``explorer.css``; ``arithmetic.js``, ``whole.js`` and ``exact.js`` (the convolution), ``rules.js``
 (torch's rules), ``torch_call.js`` (the same as code), ``numbers.js`` and ``state.js`` (what is shown, and the address
-that says it), ``drawing.js``, ``stage.js``, ``readout.js``, ``sizes.js`` and ``controls.js`` (the page), ``main.js``;
+that says it), ``drawing.js``, ``stage.js``, ``pointing.js``, ``readout.js``, ``sizes.js``, ``controls.js`` and
+``main.js`` (the page);
 ``texts.json`` (every text in English and Chinese); ``photograph.json`` (48 by 48 grey pixels, with their source).
 """
 
@@ -30,7 +31,7 @@ __all__ = ["DTYPES", "LIMIT", "SCRIPTS", "page"]
 
 SCRIPTS = (
     "arithmetic.js", "whole.js", "exact.js", "rules.js", "torch_call.js", "numbers.js", "state.js", "drawing.js",
-    "stage.js", "readout.js", "sizes.js", "controls.js", "main.js",
+    "stage.js", "pointing.js", "readout.js", "sizes.js", "controls.js", "main.js",
 )  # fmt: skip
 """The page's scripts, in the order in which they are joined."""
 

@@ -174,7 +174,8 @@ function parted(p, of, at) {
 
 // ---- one element, term by term ----
 
-const everyChoice = lists => lists.reduce((done, list) => done.flatMap(head => list.map(item => [...head, item])), [[]]);
+const everyChoice = lists => lists.reduce((done, list) => done.flatMap(head => list.map(item => [...head, item])),
+  [[]]);
 
 // Every triple that one element is in, in the order in which it is summed.
 function linksOf(p, of, at) {

@@ -32,13 +32,15 @@ function drawPlane(plane, cell, dtype) {
   const width = columns * cell + ticks + 2, height = rows * cell + ticks + 2;
   const x = c => ticks + 1 + (c + plane.low[1]) * cell, y = r => ticks + 1 + (r + plane.low[0]) * cell;
   const marks = svg("g"), root = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, width, height, class: `plane ${plane.kind}${cell < 8 ? " fine" : ""}`, "data-part": plane.part,
+    viewBox: `0 0 ${width} ${height}`, width, height, class: `plane ${plane.kind}${cell < 8 ? " fine" : ""}`,
+      "data-part": plane.part,
     "data-lead": plane.lead.join("."), "aria-hidden": "true",
   });
   if (ticks) root.append(numbers(plane, cell, x, y, dtype), ticksOf(plane, cell, x, y));
   else root.append(raster(plane, cell, x, y));
   if (plane.missed) root.append(svg("path", {d: cellsPath(plane.missed, cell, x, y), class: "missed"}));
-  root.append(svg("rect", {x: x(0), y: y(0), width: plane.size[1] * cell, height: plane.size[0] * cell, class: "edge"}), marks);
+  root.append(svg("rect", {x: x(0), y: y(0), width: plane.size[1] * cell, height: plane.size[0] * cell, class: "edge"}),
+    marks);
   const place = event => {
     const box = root.getBoundingClientRect(), scale = width / box.width;
     const r = Math.floor(((event.clientY - box.top) * scale - ticks - 1) / cell) - plane.low[0];
@@ -59,7 +61,8 @@ function numbers(plane, cell, x, y, dtype) {
       svg("rect", {
         x: x(c) + .5, y: y(r) + .5, width: cell - 1, height: cell - 1, rx: 2,
         class: `${border ? "border" : "cell"} ${value < 0 ? "minus" : "plus"}`,
-        "fill-opacity": border || !Number.isFinite(value) ? 0 : (.4 * Math.min(1, Math.abs(value) / plane.scale)).toFixed(3),
+        "fill-opacity": border || !Number.isFinite(value) ? 0 : (.4 * Math.min(1, Math.abs(value) / plane.scale))
+          .toFixed(3),
       }),
       svg("text", {
         x: x(c) + cell / 2, y: y(r) + cell / 2, "font-size": size.toFixed(1), class: border ? "ghost" : "number", text,
@@ -97,7 +100,8 @@ function pixel(plane, value, border, colours) {
     const [low, high] = plane.limits, level = high > low ? 255 * (value - low) / (high - low) : 128;
     return [level, level, level, alpha];
   }
-  return [...(value < 0 ? colours.minus : colours.plus), alpha * (.06 + .94 * Math.min(1, Math.abs(value) / plane.scale))];
+  return [...(value < 0 ? colours.minus : colours.plus),
+    alpha * (.06 + .94 * Math.min(1, Math.abs(value) / plane.scale))];
 }
 
 function tints() {
@@ -121,7 +125,8 @@ const highest = tensor => Math.max(...tensor.planes.map(planeRows));
 // Tensors side by side, each with so many planes in a row: the cell that width and height leave.
 function cellBeside(tensors, width, across, grey) {
   const fixed = tensors.filter(tensor => widest(tensor) <= 7 && tensors.some(other => widest(other) > 20));
-  const columns = tensor => across[tensors.indexOf(tensor)] * widest(tensor), free = tensors.filter(tensor => !fixed.includes(tensor));
+  const columns = tensor => across[tensors.indexOf(tensor)] * widest(tensor), free = tensors.filter(tensor =>
+    !fixed.includes(tensor));
   const titles = 48 * tensors.filter(tensor => columns(tensor) <= 2).length; // a heading is wider than so few cells
   const gaps = 28 * (tensors.length - 1) + titles + across.reduce((sum, count) => sum + count * (TICK + 12), 0);
   const room = width - gaps - fixed.reduce((sum, tensor) => sum + 34 * columns(tensor), 0);
@@ -138,16 +143,19 @@ function cellBeside(tensors, width, across, grey) {
 // Side by side where the numbers can be read then, or are pictures; else one below the other.
 function cellSizes(tensors, width) {
   const flat = tensors[0].planes[0].flat, grey = tensors.some(tensor => tensor.planes[0].kind === "grey");
-  const choices = everyChoice(tensors.map(tensor => [1, 2, 4].filter(count => count === 1 || count <= tensor.planes.length)));
+  const choices = everyChoice(tensors.map(tensor => [1, 2, 4].filter(count => count === 1
+    || count <= tensor.planes.length)));
   const best = choices.map(across => cellBeside(tensors, width, across, grey))
     .reduce((a, b) => b.cell > a.cell || (b.cell === a.cell && b.tall < a.tall) ? b : a);
   if (!flat && width >= 560 && (best.cell >= READABLE || (grey && best.cell >= 2)))
     return {across: best.across, cells: tensors.map(tensor => best.fixed.includes(tensor) ? 34 : best.cell)};
   const room = width - TICK - 4, alike = Math.min(LARGEST_CELL, room / Math.max(...tensors.map(widest)));
   return {across: null, cells: tensors.map(({planes}, at) => {
-    const columns = widest(tensors[at]), strip = !flat && planes.length > 1; // a part of the next plane shows that there is one
-    if (planes[0].kind === "grey") return Math.max(1, Math.min(room / columns / (strip ? 1.35 : 1), 10));
+    const columns = widest(tensors[at]), strip = !flat && planes.length > 1;
+      // a part of the next plane shows that there is one
+    if (planes[0].kind === "grey") return Math.min(room / (strip ? 1.35 : 1), PIXELS) / columns;
     if (room / columns < READABLE) return flat ? alike : Math.min(room, PIXELS) / columns;
-    return Math.floor(flat ? alike : strip ? Math.min(32, Math.max(READABLE, room / columns / 1.35)) : Math.min(36, room / columns));
+    return Math.floor(flat ? alike : strip ? Math.min(32, Math.max(READABLE, room / columns / 1.35))
+      : Math.min(36, room / columns));
   })};
 }

@@ -17,7 +17,8 @@ function addDyadic(a, b) {
 
 // The nearest double. A long number is cut to 100 bits and one that says whether anything was cut off.
 function nearestDouble({whole, power}) {
-  const size = whole < 0n ? -whole : whole, drop = Math.max(0, size.toString(2).length - 100), kept = size >> BigInt(drop);
+  const size = whole < 0n ? -whole : whole, drop = Math.max(0, size.toString(2).length - 100),
+    kept = size >> BigInt(drop);
   const cut = (kept << 1n) | ((kept << BigInt(drop)) === size ? 0n : 1n);
   let value = Number(whole < 0n ? -cut : cut);
   for (let left = power + drop - 1; left && value;) {
@@ -32,7 +33,8 @@ function nearestDouble({whole, power}) {
 function exactSum(trace) {
   const factors = [...trace.terms.map(term => term.values), ...(trace.bias === null ? [] : [[trace.bias]])];
   if (!factors.flat().every(Number.isFinite)) return null;
-  const sum = factors.map(values => values.map(dyadic).reduce((a, b) => ({whole: a.whole * b.whole, power: a.power + b.power})))
+  const sum = factors.map(values => values.map(dyadic).reduce((a, b) => ({whole: a.whole * b.whole, power: a.power
+    + b.power})))
     .reduce(addDyadic, {whole: 0n, power: 0});
   const equals = number => Number.isFinite(number)
     && addDyadic(sum, dyadic(-number)).whole === 0n;

@@ -3,7 +3,8 @@
 
 const given = JSON.parse($("given").textContent), texts = given.texts;
 const photo = {...given.photo, bytes: Uint8Array.from(atob(given.photo.bytes), letter => letter.charCodeAt(0))};
-let state, model, usual, spoken = "en", hover = null, picked = null, chosenTerm = null, painting = false, timer = null, late = null;
+let state, model, usual, spoken = "en", hover = null, picked = null, chosenTerm = null, painting = false, timer = null,
+  late = null;
 
 // A text in the reader's language, its {places} filled.
 function say(key, values = {}) {
@@ -12,7 +13,8 @@ function say(key, values = {}) {
 
 function languageNow() {
   const asked = new URLSearchParams(location.search).get("lang"), browser = (navigator.language ?? "en").toLowerCase();
-  return oneOf(state.language, LANGUAGES, oneOf(asked, LANGUAGES, given.language ?? (browser.startsWith("zh") ? "zh" : "en")));
+  return oneOf(state.language, LANGUAGES, oneOf(asked, LANGUAGES, given.language ?? (browser.startsWith("zh") ? "zh"
+    : "en")));
 }
 
 // ---- from a change to the page ----
@@ -55,6 +57,7 @@ function render(before = null) {
   buildControls();
   fillControls();
   drawViews();
+  $("by-pointer").textContent = say(painting ? "byBrush" : "byPointer");
   drawBroken();
   if (model.rule !== null) return stop();
   if (picked && !tensorNow(picked.part)) picked = null;
@@ -79,12 +82,15 @@ function translate() {
   document.documentElement.lang = spoken === "zh" ? "zh-Hans" : "en";
   document.title = say("title");
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = say(element.dataset.text);
-  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
+  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label",
+    say(element.dataset.label));
   $("language").lang = spoken === "zh" ? "en" : "zh-Hans";
   $("credit").textContent = say("credit", {source: given.photo.source, licence: given.photo.licence});
-  $("examples").replaceChildren(...Object.entries(EXAMPLES).map(([name, make_]) => make("button", {type: "button", id: `example-${name}`,
+  $("examples").replaceChildren(...Object.entries(EXAMPLES).map(([name, make_]) => make("button",
+    {type: "button", id: `example-${name}`,
     text: say(`example-${name}`), onclick: () => {
       picked = null;
+      painting = name === "picture";
       stop();
       change({...make_(), language: state.language}, true);
     }})));
@@ -93,10 +99,12 @@ function translate() {
 function drawViews() {
   const wanted = VIEWS.filter(view => view !== "bias_grad" || state.p.bias);
   const had = document.activeElement?.dataset?.view;
-  $("views").replaceChildren(...wanted.map(view => make("button", {type: "button", "data-view": view, "aria-pressed": String(view === state.of),
+  $("views").replaceChildren(...wanted.map(view => make("button", {type: "button", "data-view": view,
+    "aria-pressed": String(view === state.of),
     text: say(`view-${view}`), onclick: () => change({of: view, at: null, from: null})})));
   if (had) document.querySelector(`[data-view=${had}]`)?.focus();
-  $("views").append(make("p", {class: "soft", text: say(state.of === "output" && state.p.transposed ? "viewNote-transposed" : `viewNote-${state.of}`)}));
+  $("views").append(make("p", {class: "soft", text: say(state.of === "output" && state.p.transposed
+    ? "viewNote-transposed" : `viewNote-${state.of}`)}));
 }
 
 // ---- editing and painting ----
@@ -111,7 +119,8 @@ function edit(part, index, text) {
 let brush = 1;
 function paint(index, first = false) {
   if (index === null) return;
-  const ink = state.source === "photo" ? 255 : state.source === "picture" ? 1 : 9, now = valueAt(model.operands.input, index);
+  const ink = state.source === "photo" ? 255 : state.source === "picture" ? 1 : 9, now = valueAt(model.operands.input,
+    index);
   if (first) brush = now === ink ? 0 : ink;
   if (now !== brush) edit("input", index, String(brush));
 }
@@ -137,7 +146,8 @@ function drawSteps() {
   $("step").value = now;
   $("step").setAttribute("aria-valuetext", `${now + 1} / ${count}`);
   $("count").textContent = `${now + 1} / ${count}`;
-  for (const [id, off] of [["first", now === 0], ["before", now === 0], ["after", now === count - 1], ["last", now === count - 1]])
+  for (const [id, off] of [["first", now === 0], ["before", now === 0], ["after", now === count - 1],
+    ["last", now === count - 1]])
     $(id).setAttribute("aria-disabled", String(off));
   $("play").textContent = timer ? "❚❚" : "▶";
   $("play").setAttribute("aria-label", say(timer ? "pause" : "play"));
@@ -168,18 +178,23 @@ function toggle() {
 function begin() {
   usual = initialState();
   state = stateFrom(location.hash, usual);
+  painting = state.source === "picture";
   render();
-  for (const [id, step] of [["first", () => 0], ["before", () => slide().now - 1], ["after", () => slide().now + 1], ["last", () => slide().count]])
+  for (const [id, step] of [["first", () => 0], ["before", () => slide().now - 1], ["after", () => slide().now + 1],
+    ["last", () => slide().count]])
     $(id).addEventListener("click", () => { stop(); go(step()); });
   $("play").addEventListener("click", toggle);
   $("step").addEventListener("input", event => { stop(); go(Number(event.target.value)); });
   $("language").addEventListener("click", () => change({language: spoken === "zh" ? "en" : "zh"}));
-  $("share").addEventListener("click", event => copyText(location.href.replace(/#.*/, "") + hashOf(state), event.target, null));
+  $("share").addEventListener("click", event => copyText(location.href.replace(/#.*/, "") + hashOf(state), event.target,
+    null));
   $("skip").addEventListener("click", event => { event.preventDefault(); $("stage").focus(); });
   $("controls").addEventListener("submit", event => event.preventDefault());
+  $("stage").addEventListener("pointermove", brushed);
   addEventListener("popstate", () => { picked = null; state = stateFrom(location.hash, usual); render(); });
   let width = $("stage").clientWidth;
-  addEventListener("resize", () => { if ($("stage").clientWidth !== width) { width = $("stage").clientWidth; render(state); } });
+  addEventListener("resize", () => { if ($("stage").clientWidth !== width) { width = $("stage").clientWidth;
+    render(state); } });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => render(state));
 }
 

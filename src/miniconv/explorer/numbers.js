@@ -47,7 +47,8 @@ const THREE = {
   sobel_y: [[-1, -2, -1], [0, 0, 0], [1, 2, 1]], laplacian: [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
   emboss: [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]],
 };
-const THREE_1D = {sharpen: [-1, 3, -1], sobel_x: [-1, 0, 1], sobel_y: [-1, 0, 1], laplacian: [1, -2, 1], emboss: [-1, 1, 1]};
+const THREE_1D = {sharpen: [-1, 3, -1], sobel_x: [-1, 0, 1], sobel_y: [-1, 0, 1], laplacian: [1, -2, 1],
+  emboss: [-1, 1, 1]};
 const ANY_SIZE = ["identity", "mean", "gaussian"];
 const CLASSICS = ["identity", "mean", "gaussian", "sharpen", "sobel_x", "sobel_y", "laplacian", "emboss"];
 const FILTERS = ["numbers", ...CLASSICS, "classics"];
@@ -73,7 +74,8 @@ function filtered(state, index) {
 
 function givenValue(part, index) {
   const tensor = given.operands?.[part];
-  if (!tensor || tensor.shape.length !== index.length || index.some((place, a) => place >= tensor.shape[a])) return null;
+  if (!tensor || tensor.shape.length !== index.length || index.some((place, a) =>
+    place >= tensor.shape[a])) return null;
   return Number(tensor.data[flatIndex(tensor.shape, index)]);
 }
 

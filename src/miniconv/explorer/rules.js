@@ -1,7 +1,7 @@
 "use strict";
 // torch's rules in torch's order, with torch's words, and the smallest change that makes a broken call legal.
 
-// Elements of a tensor, and multiply-adds of all planes; up to EVERYTHING, all are computed, and else those that are shown.
+// Elements of a tensor, and multiply-adds of all planes. Up to EVERYTHING all planes are computed, past it those shown.
 const LARGEST = 1 << 20, MOST = 2 ** 28, EVERYTHING = 2 ** 22;
 
 const listed = numbers => `[${numbers.join(", ")}]`;
@@ -155,7 +155,8 @@ function changesOf(p, word, rule, enough) {
     const padded = {...changed, padding: paddingOf(changedWord, changed)};
     return enough(broken(padded, changedWord)) ? padded : null;
   };
-  const add = (name, value, axis, changed, changedWord) => found.push({name, value, axis, p: changed, word: changedWord});
+  const add = (name, value, axis, changed, changedWord) => found.push({name, value, axis, p: changed,
+    word: changedWord});
   for (const name of REMEDIES[rule.control]) {
     if (name === "mode") {
       const changed = legal({...p, mode: "zeros"});

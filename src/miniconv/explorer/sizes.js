@@ -3,14 +3,16 @@
 
 const AXES = ["height", "width"];
 const axisName = (p, a) => say(p.dims === 1 ? "length" : AXES[a]);
-const list = (numbers, most = 8) => numbers.length > most ? `${numbers.slice(0, most).join(", ")}, …` : numbers.join(", ");
+const list = (numbers, most = 8) => numbers.length > most ? `${numbers.slice(0, most).join(", ")}, …`
+  : numbers.join(", ");
 
 function drawArithmetic() {
   const {p} = model, lines = p.input_size.map((_, a) => make("div", {class: "axis"}, make("h3", {text: axisName(p, a)}),
     p.transposed ? transposedSize(p, a) : ordinarySize(p, a)));
   const {input, weight, output} = shapesOf(p);
   const facts = say("facts", {
-    input: input.join(" × "), output: output.join(" × "), weights: (multiply(weight) + (p.bias ? p.out_channels : 0)).toLocaleString("en"),
+    input: input.join(" × "), output: output.join(" × "), weights: (multiply(weight) + (p.bias ? p.out_channels : 0))
+      .toLocaleString("en"),
     multiplyAdds: multiplyAdds(p).toLocaleString("en"),
   });
   $("arithmetic").replaceChildren(...lines, ...missedNote(p), make("p", {class: "soft", text: facts}));
@@ -25,16 +27,21 @@ function effectiveLine(p, a) {
 function ordinarySize(p, a) {
   const [low, high] = p.padding[a], size = p.input_size[a], e = effectiveKernel(p)[a], s = p.stride[a];
   const room = size + low + high - e, rest = room % s, out = outputSize(p)[a];
-  const divided = rest ? `⌊${room / s === Math.round(room / s * 100) / 100 ? room / s : `${(room / s).toFixed(2)}…`}⌋` : room / s;
+  const share = room / s, short = share === Math.round(share * 100) / 100 ? share : `${share.toFixed(2)}…`;
+  const divided = rest ? `⌊${short}⌋` : share;
   const line = `⌊(${size} + ${low} + ${high} − ${e}) / ${s}⌋ + 1 = ${divided} + 1 = ${out}`;
-  return [make("p", {class: "soft", text: say("sizeRule")}), effectiveLine(p, a), make("p", {class: "line"}, code(line)),
-    rest ? make("p", {class: "odd", text: say(rest === 1 ? "floorDropsOne" : "floorDrops", {rest, room, stride: s, more: s - rest})}) : null];
+  return [make("p", {class: "soft", text: say("sizeRule")}), effectiveLine(p, a), make("p", {class: "line"},
+    code(line)),
+    rest ? make("p", {class: "odd", text: say(rest === 1 ? "floorDropsOne" : "floorDrops", {rest, room, stride: s,
+      more: s - rest})}) : null];
 }
 
 function transposedSize(p, a) {
   const [low, high] = p.padding[a], size = p.input_size[a], s = p.stride[a], extra = p.output_padding[a];
-  const line = `(${size} − 1) · ${s} − ${low} − ${high} + ${effectiveKernel(p)[a]} + ${extra} = ${outputSize(p)[a]}`;
-  return [make("p", {class: "soft", text: say("transposedRule")}), effectiveLine(p, a), make("p", {class: "line"}, code(line))];
+  const kernel = effectiveKernel(p)[a];
+  const line = `(${size} − 1) · ${s} − ${low} − ${high} + ${kernel} + ${extra} = ${outputSize(p)[a]}`;
+  return [make("p", {class: "soft", text: say("transposedRule")}), effectiveLine(p, a), make("p", {class: "line"},
+    code(line))];
 }
 
 // How many pixels of a channel meet nothing, and the places along each axis that make it so.
@@ -43,7 +50,8 @@ function missedNote(p) {
     const {axes, all, count} = missedCells(p, of);
     const places = axes.map((axis, a) => [axisName(p, a), range(axis.length).filter(at => !axis[at])])
       .filter(([, missing]) => missing.length).map(([name, missing]) => `${name} ${list(missing)}`).join("; ");
-    if (count) return make("p", {class: "odd", id: key}, make("span", {class: "swatch"}), say(key, {count, all, places}));
+    if (count) return make("p", {class: "odd", id: key}, make("span", {class: "swatch"}),
+      say(key, {count, all, places}));
     return key === "missed" ? make("p", {class: "good", id: key, text: say("allReached", {all})}) : null;
   });
   return notes.filter(Boolean);
@@ -66,18 +74,22 @@ function drawChannels() {
 function channelDiagram(p, ic, oc) {
   const width = 100, x = (at, count) => (at + .5) * width / count, lines = [], group = groupOfOutput(p, oc);
   for (const o of range(p.out_channels)) for (const {ic: i} of channelsOf(p, "output", [0, o]))
-    lines.push(svg("line", {x1: x(i, p.in_channels), y1: 0, x2: x(o, p.out_channels), y2: 40, "vector-effect": "non-scaling-stroke",
+    lines.push(svg("line", {x1: x(i, p.in_channels), y1: 0, x2: x(o, p.out_channels), y2: 40,
+      "vector-effect": "non-scaling-stroke",
       "data-colour": groupOfOutput(p, o) % 8, class: groupOfOutput(p, o) === group ? "here" : ""}));
   const choose = (part, channel) => {
-    const focus = part === state.of || (part === "input" && state.of === "input_grad") || (part === "output" && state.of !== "output")
+    const focus = part === state.of || (part === "input" && state.of === "input_grad") || (part === "output"
+      && state.of !== "output")
       ? state.at : part === "input" ? state.from ?? middleOf("input") : state.at;
     return jump(part, channel, focus);
   };
   const row = (part, count, now, groupOf) => make("div", {class: "chips", role: "group", "aria-label": say(part)},
     range(count).map(channel => make("button", {type: "button", "data-colour": groupOf(p, channel) % 8,
-      "aria-pressed": String(channel === now), "aria-label": say("channelLabel", {name: say(part), channel, group: groupOf(p, channel)}),
+      "aria-pressed": String(channel === now), "aria-label": say("channelLabel", {name: say(part), channel,
+        group: groupOf(p, channel)}),
       onclick: () => choose(part, channel), text: channel})));
-  return make("div", {class: "diagram"}, make("span", {class: "soft", text: say("input")}), row("input", p.in_channels, ic, groupOfInput),
+  return make("div", {class: "diagram"}, make("span", {class: "soft", text: say("input")}), row("input", p.in_channels,
+    ic, groupOfInput),
     svg("svg", {viewBox: `0 0 ${width} 40`, preserveAspectRatio: "none", class: "wires", "aria-hidden": "true"}, lines),
     row("output", p.out_channels, oc, groupOfOutput), make("span", {class: "soft", text: say("output")}));
 }
@@ -94,7 +106,8 @@ function jump(part, channel, from) {
   }
   if (state.of === "bias_grad") return part === "output" ? pin("bias_grad", [channel]) : undefined;
   if (state.of === "input_grad") {
-    at[at.length - 1 - dims] = part === "input" ? channel : Math.floor(channel / (p.out_channels / p.groups)) * (p.in_channels / p.groups);
+    at[at.length - 1 - dims] = part === "input" ? channel
+      : Math.floor(channel / (p.out_channels / p.groups)) * (p.in_channels / p.groups);
     return pin("input_grad", at);
   }
   const {ic, oc} = pinnedChannels(), wanted = part === "input" ? [channel, partner(p, channel, "input", oc)]
@@ -117,13 +130,15 @@ function drawCode() {
   const terminal = `miniconv explain "${problemText(p)}" --at ${state.at.join(",")}`
     + (p.mode === "zeros" ? "" : ` --padding-mode ${p.mode}`) + (state.of === "output" ? "" : ` --of ${state.of}`);
   $("code").replaceChildren(
-    ...snippet("torch", "PyTorch", lines), ...(numbersToo ? snippet("program", say("withNumbers"), numbersToo, true) : []),
+    ...snippet("torch", "PyTorch", lines), ...(numbersToo ? snippet("program", say("withNumbers"), numbersToo, true)
+      : []),
     ...snippet("terminal", say("terminal"), terminal));
 }
 
 function snippet(id, title, text, folded = false) {
   const pre = make("pre", {id, tabindex: 0, role: "region", "aria-label": title}, code(text));
-  const copy = make("button", {type: "button", class: "copy", "aria-label": say("copyLabel", {name: title}), text: say("copy"),
+  const copy = make("button", {type: "button", class: "copy", "aria-label": say("copyLabel", {name: title}),
+    text: say("copy"),
     onclick: event => copyText(text, event.target, pre)});
   return folded ? [make("details", {}, make("summary", {text: title}), make("div", {class: "snippet"}, pre, copy))]
     : [make("h3", {text: title}), make("div", {class: "snippet"}, pre, copy)];
@@ -148,10 +163,11 @@ function programText(p, lines) {
   const wanted = {input_grad: "input", weight_grad: "weight", bias_grad: "bias"}[state.of];
   const tensors = names.map(name => {
     const {shape, data} = model.operands[name], grad = name === wanted ? ".requires_grad_()" : "";
-    return `${SHORT[name]} = torch.tensor([${[...data].map(value => pythonNumber(value, p.dtype)).join(", ")}], dtype=torch.${p.dtype})`
-      + `.reshape(${shape.join(", ")})${grad}`;
+    const numbers = [...data].map(value => pythonNumber(value, p.dtype)).join(", ");
+    return `${SHORT[name]} = torch.tensor([${numbers}], dtype=torch.${p.dtype}).reshape(${shape.join(", ")})${grad}`;
   });
-  return ["import torch", "import torch.nn.functional as F", "", ...tensors, lines, `print(${state.of === "output" ? "y" : "grad"})`].join("\n");
+  return ["import torch", "import torch.nn.functional as F", "", ...tensors, lines,
+    `print(${state.of === "output" ? "y" : "grad"})`].join("\n");
 }
 
 const pythonNumber = (value, dtype) => Number.isFinite(value) ? shown(value, dtype)

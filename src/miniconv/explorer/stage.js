@@ -1,5 +1,5 @@
 "use strict";
-// The stage: the tensors of a view side by side, what the pointer and the keys do on them, and what is marked.
+// The stage: the tensors of a view side by side, and what is marked on them.
 
 const SHOWN = 8; // planes of a tensor that are drawn at once
 const RESULT_OF = {output: "output", input_grad: "input_grad", weight_grad: "weight_grad", bias_grad: "bias_grad"};
@@ -50,7 +50,8 @@ function leadsOf(part) {
   const {p} = model, {n, ic, oc, met} = pinnedChannels(), image = p.batch === null ? [] : [n];
   const like = LIKE[part];
   if (like === "input") return channelsShown(p.in_channels, groupOfInput(p, ic), p.groups, ic).map(c => [...image, c]);
-  if (like === "output") return channelsShown(p.out_channels, groupOfOutput(p, oc), p.groups, oc).map(c => [...image, c]);
+  if (like === "output") return channelsShown(p.out_channels, groupOfOutput(p, oc), p.groups, oc)
+    .map(c => [...image, c]);
   if (like === "bias") return [[]];
   if (part === "weight") return windowOf(met, met[0]).map(link => kernelOf(p, link.ic, link.oc));
   const [first] = kernelOf(p, ic, oc), seconds = range(shapesOf(p).weight[1]);
@@ -76,15 +77,18 @@ function planesOf(part) {
       const row = cellAt(0, r), column = cellAt(1, c);
       return row === null || column === null ? 0 : tensor.data[begin + row * size[1] + column];
     };
-    const plane = {part, lead, size, low: two(pad(0)), high: two(pad(1)), value, scale, flat, kind: grey ? "grey" : "tint"};
+    const plane = {part, lead, size, low: two(pad(0)), high: two(pad(1)), value, scale, flat, kind: grey ? "grey"
+      : "tint"};
     plane.limits = limitsOf(part, plane, tensor, begin);
     plane.missed = missedPlaces(part, size, flat);
-    plane.pinned = like !== "weight" && lead[lead.length - 1] === {input: pinnedChannels().ic, output: pinnedChannels().oc}[like];
+    plane.pinned = like !== "weight" && lead[lead.length - 1] === {input: pinnedChannels().ic,
+      output: pinnedChannels().oc}[like];
     return plane;
   });
 }
 
-const largest = numbers => numbers.reduce((most, value) => Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most, 0);
+const largest = numbers => numbers.reduce((most, value) => Number.isFinite(value) ? Math.max(most, Math.abs(value))
+  : most, 0);
 
 function limitsOf(part, plane, tensor, begin) {
   if (part === "input") return state.source === "photo" ? [0, 255] : [0, 1];
@@ -94,7 +98,8 @@ function limitsOf(part, plane, tensor, begin) {
 
 // The cells that nothing reaches: of an input, or of a transposed output.
 function missedPlaces(part, size, flat) {
-  const of = part === "input" || part === "input_grad" ? "input_grad" : part === "output" && model.p.transposed ? "output" : null;
+  const of = part === "input" || part === "input_grad" ? "input_grad" : part === "output" && model.p.transposed
+    ? "output" : null;
   if (of === null) return null;
   const {axes, count} = missedCells(model.p, of), [rows, columns] = flat ? [[true], axes[0]] : axes;
   return count === 0 ? null : range(size[0]).flatMap(r => range(size[1]).map(c => [r, c]))
@@ -106,7 +111,8 @@ function missedPlaces(part, size, flat) {
 function drawStage() {
   const {p} = model, parts = tensorsOf(state.of);
   const tensors = parts.map(part => ({part, planes: planesOf(part)}));
-  const {across, cells} = cellSizes(tensors, $("stage").clientWidth), inset = p.dims === 1 && planesInset(tensors, cells);
+  const {across, cells} = cellSizes(tensors, $("stage").clientWidth), inset = p.dims === 1 && planesInset(tensors,
+    cells);
   drawnPlanes = [];
   $("stage").classList.toggle("beside", across !== null);
   $("stage").classList.toggle("painting", painting);
@@ -143,7 +149,8 @@ function showIn(strip, root) {
 // In one dimension, how far the other tensors begin to the right, so that equal places stand below one another.
 function planesInset(tensors, cells) {
   const low = Math.max(...tensors.map(({planes}) => planes[0].low[1])), room = $("stage").clientWidth;
-  const fits = tensors.every(({part, planes}, at) => part === "input" || (planeColumns(planes[0]) + low) * cells[at] + TICK + 2 <= room);
+  const fits = tensors.every(({part, planes}, at) => part === "input" || (planeColumns(planes[0]) + low) * cells[at]
+    + TICK + 2 <= room);
   return fits ? low * cells[0] : 0;
 }
 
@@ -154,7 +161,8 @@ function captionOf(plane) {
     : p.transposed ? groupOfInput(p, plane.lead[0]) : groupOfOutput(p, plane.lead[0]);
   return make("figcaption", {}, p.groups > 1 ? make("i", {class: "dot", "data-colour": group % 8}) : null,
     make("code", {text: named(plane.part, plane.lead)}),
-    like === "output" && state.filter === "classics" ? make("span", {text: say(`filter-${CLASSICS[channel % CLASSICS.length]}`)}) : null);
+    like === "output" && state.filter === "classics"
+      ? make("span", {text: say(`filter-${CLASSICS[channel % CLASSICS.length]}`)}) : null);
 }
 
 // The places to mark in each tensor, for what is looked at now.
@@ -162,12 +170,14 @@ function drawMarks() {
   const {p} = model, trace = tracedNow(), marked = new Map();
   const add = (part, index, kind) => {
     if (index === null) return;
-    const dims = part === "bias_grad" ? 1 : p.dims, places = index.slice(-dims), key = `${part} ${index.slice(0, -dims).join(".")}`;
+    const dims = part === "bias_grad" ? 1 : p.dims, places = index.slice(-dims),
+      key = `${part} ${index.slice(0, -dims).join(".")}`;
     if (!marked.has(key)) marked.set(key, {met: [], one: [], chosen: []});
     marked.get(key)[kind].push(places.length === 1 ? [0, places[0]] : places);
   };
   const factors = trace.of === "feeds" ? ["weight", "output"] : FACTORS[trace.of];
-  const indexOf = (term, part) => part === "input" ? term.position : LIKE[part] === "output" ? term.output : term.weight;
+  const indexOf = (term, part) => part === "input" ? term.position : LIKE[part] === "output" ? term.output
+    : term.weight;
   const once = new Set();
   trace.terms.forEach((term, at) => factors.forEach(part => {
     const index = indexOf(term, part), key = `${part} ${index}`;
@@ -180,109 +190,4 @@ function drawMarks() {
   for (const {plane, mark: show} of drawnPlanes)
     show(marked.get(`${plane.part} ${plane.lead.join(".")}`) ?? {});
   return trace;
-}
-
-// ---- pointer and keys ----
-
-// The index of a place; null where it is a zero of the border.
-function indexOfPlace(plane, [r, c]) {
-  const cells = [cellOf(plane.size[0], r, model.p.mode), cellOf(plane.size[1], c, model.p.mode)];
-  return cells.includes(null) ? null : [...plane.lead, ...(plane.flat ? cells.slice(1) : cells)];
-}
-
-// What looking at a cell of a tensor means in this view; null where it means nothing.
-function focusFor(part, index) {
-  if (part === state.of) return {kind: "element", at: index};
-  return part === "input" && state.of === "output" ? {kind: "feeds", at: index} : null;
-}
-
-function listen({root, place}, plane) {
-  const indexNow = event => { const at = place(event); return at && indexOfPlace(plane, at); };
-  root.addEventListener("pointermove", event => {
-    if (painting && event.buttons === 1 && plane.part === "input") return paint(indexNow(event));
-    if (event.pointerType === "touch") return;
-    const index = indexNow(event);
-    const focus = index && focusFor(plane.part, index);
-    look(focus);
-    if (!focus) chooseTerm(index && termWith(plane.part, index));
-  });
-  root.addEventListener("pointerleave", () => {
-    look(null);
-    chooseTerm(null);
-  });
-  root.addEventListener("pointerdown", event => {
-    const index = indexNow(event);
-    if (!index || event.button !== 0) return;
-    if (painting && plane.part === "input") {
-      root.setPointerCapture(event.pointerId);
-      paint(index, true);
-    } else {
-      event.preventDefault(); // the element under the pointer is about to be drawn anew
-      pin(plane.part, index);
-      document.querySelector(`[data-tensor="${plane.part}"]`)?.focus({preventScroll: true});
-    }
-  });
-}
-
-// The number of the term that one factor is in; null where it is in none.
-function termWith(part, index) {
-  const like = LIKE[part], at = tracedNow().terms.findIndex(term => `${term[like]}` === `${index}`);
-  return at < 0 ? null : at;
-}
-
-function look(focus) {
-  if (JSON.stringify(focus) === JSON.stringify(hover)) return;
-  hover = focus;
-  showFocus();
-}
-
-function pin(part, index) {
-  const focus = focusFor(part, index);
-  picked = PARTS.includes(part) ? {part, index} : null;
-  hover = null;
-  if (focus?.kind === "element") change({at: focus.at, from: null});
-  else if (focus) change({from: focus.at});
-  else showFocus();
-}
-
-const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
-
-function onKey(event, part) {
-  if (event.altKey || event.ctrlKey || event.metaKey) return;
-  if (event.key === " ") toggle();
-  else if (event.key === "Enter" || /^[-\d]$/.test(event.key)) editByKey(event, part);
-  else if (event.key in STEPS || event.key === "PageUp" || event.key === "PageDown") moveBy(event.key, part);
-  else return;
-  event.preventDefault();
-}
-
-// Where the keys are on a tensor: on what is pinned, on what was picked, or at its beginning.
-function cursorOf(part) {
-  if (part === state.of) return state.at;
-  if (part === "input" && state.from) return state.from;
-  if (picked?.part === part) return picked.index;
-  return tensorNow(part).shape.map((_, a) => (leadsOf(part)[0] ?? [])[a] ?? 0);
-}
-
-function moveBy(key, part) {
-  const index = [...cursorOf(part)], shape = tensorNow(part).shape, dims = part === "bias_grad" ? 1 : model.p.dims;
-  const fresh = part !== state.of && !(part === "input" && state.from) && picked?.part !== part;
-  const channel = index.length - dims - 1;
-  if (key.startsWith("Page") && channel >= 0) index[channel] += key === "PageUp" ? -1 : 1;
-  else if (key in STEPS && !fresh) {
-    const [rows, columns] = STEPS[key];
-    index[index.length - 1] += columns;
-    if (dims === 2) index[index.length - 2] += rows;
-  }
-  pin(part, index.map((place, a) => between(place, 0, shape[a] - 1)));
-}
-
-function editByKey(event, part) {
-  if (!PARTS.includes(part)) return;
-  if (picked?.part !== part) pin(part, cursorOf(part));
-  const field = $("value");
-  if (!field) return;
-  field.focus();
-  if (event.key === "Enter") field.select();
-  else field.value = event.key;
 }

@@ -18,7 +18,8 @@ function initialState() {
 const tied = p => ["kernel_size", "stride", "dilation", "output_padding"].every(name => isDefault(p[name], p[name][0]))
   && isDefault(p.padding.flat(), p.padding[0][0]);
 
-const between = (number, low, high) => Math.min(high, Math.max(low, Number.isFinite(number) ? Math.trunc(number) : low));
+const between = (number, low, high) => Math.min(high, Math.max(low, Number.isFinite(number) ? Math.trunc(number)
+  : low));
 
 // Numbers within what the page can be asked for; whether they are legal together is for the rules to say.
 function clamped(p) {
@@ -45,7 +46,8 @@ function settled(state) {
   const shapes = shapesOf(p);
   const fits = (at, shape) => Array.isArray(at) && at.length === shape.length
     && at.every((place, a) => Number.isInteger(place) && place >= 0 && place < shape[a]);
-  settledState.at = fits(state.at, shapes[of]) ? state.at : nearest(state.at, shapes[of], of === "bias_grad" ? 0 : p.dims);
+  settledState.at = fits(state.at, shapes[of]) ? state.at : nearest(state.at, shapes[of], of === "bias_grad" ? 0
+    : p.dims);
   settledState.from = of === "output" && fits(state.from, shapes.input) ? state.from : null;
   return settledState;
 }
@@ -126,8 +128,9 @@ const EXAMPLES = {
   groups: () => start("conv2d c4 o6 i5x5 k3x3 p1x1 g2 float32", {at: [4, 2, 2]}),
   depthwise: () => start("conv2d c4 o4 i6x6 k3x3 p1x1 g4 float32", {at: [1, 2, 2]}),
   transposed: () => start("conv_transpose2d c1 o1 i4x4 k3x3 s2x2 p1x1 op1x1 float32", {from: [0, 1, 2]}),
-  causal: () => start("conv1d c1 o1 i12 k3 d2 float32", {word: "causal", at: [0, 6]}),
+  causal: () => start("conv1d c1 o1 i10 k3 d2 float32", {word: "causal", at: [0, 6], seed: 5}),
   photo: () => start("conv2d c1 o1 i48x48 k3x3 float32", {source: "photo", filter: "sobel_x", at: [0, 14, 24]}),
   picture: () => start("conv2d c1 o1 i12x12 k3x3 float32", {source: "picture", filter: "sobel_x", at: [0, 4, 6]}),
-  gradient: () => start("conv2d c1 o1 i5x5 k3x3 p1x1 float32", {of: "weight_grad", gradient: "numbers", at: [0, 0, 1, 1]}),
+  gradient: () => start("conv2d c1 o1 i5x5 k3x3 p1x1 float32", {of: "weight_grad", gradient: "numbers",
+    at: [0, 0, 1, 1]}),
 };

@@ -17,7 +17,8 @@ function torchLines(p, word, of) {
 }
 
 function optionsText(options) {
-  return Object.entries(options).filter(([, text]) => text !== null).map(([name, text]) => `, ${name}=${text}`).join("");
+  return Object.entries(options).filter(([, text]) => text !== null).map(([name, text]) => `, ${name}=${text}`)
+    .join("");
 }
 
 const common = p => ({

@@ -50,14 +50,16 @@ function emptyPart(p, of) {
 // Computes the planes with these leading indices, each once.
 function fillPlanes(p, of, operands, part, leads) {
   const shapes = shapesOf(p), {shape} = part, {step, end} = ARITHMETIC[p.dtype], single = of === "bias_grad";
-  const wanted = (single ? range(shape[0]).map(channel => [channel]) : leads).filter(lead => !part.filled.has(lead.join()));
+  const wanted = (single ? range(shape[0]).map(channel => [channel]) : leads)
+    .filter(lead => !part.filled.has(lead.join()));
   const tables = wanted.length ? tablesOf(p, of, shapes) : null;
   const size = single ? 1 : multiply(shape.slice(-p.dims)), before = single ? shape : shape.slice(0, -p.dims);
   for (const index of wanted) {
     const lead = before.length === 1 && !single ? [0, ...index] : index, channel = index[index.length - 1];
     const bias = of === "output" && p.bias ? operands.bias.data[channel] : null;
     const finish = value => end(bias === null ? value : step(value + bias));
-    part.data.set(planeOf(p, of, channelsOf(p, of, lead), tables, operands, shapes, finish), flatIndex(before, index) * size);
+    part.data.set(planeOf(p, of, channelsOf(p, of, lead), tables, operands, shapes, finish),
+      flatIndex(before, index) * size);
     part.filled.add(index.join());
   }
 }

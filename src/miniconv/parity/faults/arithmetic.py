@@ -170,7 +170,8 @@ def _scaled(setting: Setting, part: str) -> Iterator[Map]:
     """A multiple: doubled, halved, negated, divided by the batch or by the number of positions."""
     batch = setting.case.batch or 1
     positions = max(1, math.prod(setting.case.output_size))
-    yield from (partial(_times, factor=factor) for factor in (2.0, 0.5, -1.0))
+    halves = () if setting.case.dtype in INTEGER_DTYPES else (0.5,)  # an integer half would be none
+    yield from (partial(_times, factor=factor) for factor in (2.0, -1.0, *halves))
     numbers = {batch, positions, batch * positions} - {1} if part != "output" else ()
     for number in numbers:
         yield from (
