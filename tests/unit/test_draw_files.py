@@ -137,7 +137,7 @@ def test_the_command(tmp_path, capsys):
     assert cli.main([*words, *numbers, "--svg", str(out), "--at=0,-1,1", "--lang", "en"]) == 0
     drawing = draw(x, w, b, stride=(1, 2), padding=(0, 1), at=(0, 1, 1), language="en")
     assert out.read_text(encoding="utf-8") == drawing.svg()
-    assert capsys.readouterr().out == f"{drawing.description}\n"
+    assert capsys.readouterr().out == f"{drawing.description}\n{out}: {-(-out.stat().st_size // 1000)} kB\n"
     feeding = ["--feeds", "0,1,1", "--padding-mode", "circular", "--animated", "--lang", "zh"]
     assert cli.main([*words, *feeding, "--svg", str(out)]) == 0
     expected = draw(" ".join(words[1:]), feeds=(0, 1, 1), padding_mode="circular", language="zh")

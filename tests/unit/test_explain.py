@@ -298,7 +298,8 @@ def test_json_is_the_document():
         ([np.ones((1, 3))], {"at": (0, 0)}, TypeError, "1 operands"),
         ([np.ones((1, 3)), np.ones((1, 2, 2))], {"at": (0, 0)}, RuntimeError, "to have 2 channels"),
         ([np.ones((1, 3)), np.ones((1, 1, 2))], {"at": (0, 2)}, IndexError, r"shape \(1, 2\)"),
-        ([np.ones((1, 3)), np.ones((1, 1, 2))], {"at": (0,)}, IndexError, "no element"),
+        ([np.ones((1, 3)), np.ones((1, 1, 2))], {"at": (0,)}, IndexError, "an index has length 2"),
+        ([np.ones((1, 3)), np.ones((1, 1, 2))], {"at": (0, 0), "of": "grad_bias"}, IndexError, "an index has length 1"),
         ([np.ones((1, 3)), np.ones((1, 1, 2))], {"at": (0, 0), "of": "grad"}, ValueError, "weight_grad"),
         ([np.ones((1, 3)), np.ones((1, 1, 2))], {"at": (0, 0), "padding_mode": "edge"}, ValueError, "replicate"),
         (

@@ -256,7 +256,7 @@ def test_a_single_array_is_no_archive(capsys, tmp_path):
         (["conv2d n1"], "missing"),
         (["pool2d n1 c1 o1 i4 k2"], "begins with"),
         (["conv2d n1 c1 o1 i4 k5"], "Kernel size can't be greater"),
-        ([PROBLEM, "--at", "0,0"], "no element (0, 0)"),
+        ([PROBLEM, "--at", "0,0"], "so an index has length 4, but got (0, 0)"),
         ([PROBLEM, "--at", "0,0,9,0"], "no element (0, 0, 9, 0)"),
         ([PROBLEM, "--at", "0,a"], "--at takes integers"),
         ([PROBLEM, "--npz", "not/there.npz"], "not/there.npz"),

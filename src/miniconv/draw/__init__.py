@@ -74,5 +74,6 @@ def draw(
     4
     """
     from miniconv.draw.building import built
+    from miniconv.explain import part_named
 
-    return built(problem, operands, at, of, feeds, padding_mode, picture, language, grad_output, options)
+    return built(problem, operands, at, part_named(of), feeds, padding_mode, picture, language, grad_output, options)

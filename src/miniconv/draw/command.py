@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from miniconv.explain import PADDING_MODES, PARTS
+from miniconv.explain import PADDING_MODES, PARTS, part_named
 from miniconv.language import LANGUAGES
 
 __all__ = ["ARGUMENTS", "main"]
@@ -23,7 +23,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--animated": {"action": "store_true", "help": "let the window of the SVG slide too"},
     "--at": {"metavar": "N,OC,OH,OW", "help": "which element; --at=-1,... counts from the end (default: the first)"},
     "--feeds": {"metavar": "N,IC,IH,IW", "help": "draw an input element and what it feeds"},
-    "--of": {"choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
+    "--of": {"type": part_named, "choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
     "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
     "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
     "--picture": {"action": "store_true", "help": "grey levels in place of numbers"},
@@ -70,4 +70,6 @@ def main(arguments: argparse.Namespace) -> int:
         print("\n".join([f"miniconv draw: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
     print(drawing.description)
+    for out in outs.values():
+        print(f"{out}: {-(-out.stat().st_size // 1000)} kB")
     return 0

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from miniconv.explain.links import PADDING_MODES, PARTS, Index, Link, checked_index, feeds, links
+from miniconv.explain.links import PADDING_MODES, PARTS, Index, Link, checked_index, feeds, links, part_named
 from miniconv.explain.trace import Term, Trace, part_shape
 from miniconv.problem import ConvProblem
 
-__all__ = ["PADDING_MODES", "PARTS", "Link", "Term", "Trace", "explain", "feeds", "links"]
+__all__ = ["PADDING_MODES", "PARTS", "Link", "Term", "Trace", "explain", "feeds", "links", "part_named"]
 
 
 def explain(
@@ -31,7 +31,8 @@ def explain(
             them. Or a ``ConvProblem``, its text, or a call's text such as ``"nn.Conv2d(3, 4, 3)(x[3, 8, 9])"``, perhaps
             followed by these; without them small integers are made up, the same every time.
         at: index of the element; negative numbers count from the end.
-        of: ``"output"``, ``"input_grad"``, ``"weight_grad"`` or ``"bias_grad"``.
+        of: ``"output"``, ``"input_grad"``, ``"weight_grad"`` or ``"bias_grad"``; ``"grad_input"`` and so on mean the
+            same.
         grad_output: for a gradient, an array or tensor of the output's shape; default ones, the gradient of
             ``output.sum()``.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``. None takes zeros, or the mode
@@ -67,6 +68,7 @@ def explain(
     """
     from miniconv.explain.sums import operands_of, traced
 
+    of = part_named(of)
     if of not in PARTS:
         raise ValueError(f"of is one of {', '.join(PARTS)}, but got {of!r}")
     if operands and isinstance(operands[0], str):

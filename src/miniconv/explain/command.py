@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from miniconv.explain import PADDING_MODES, PARTS, Trace, explain
+from miniconv.explain import PADDING_MODES, PARTS, Trace, explain, part_named
 from miniconv.explain.columns import wrapped
 from miniconv.explain.words import said
 from miniconv.language import LANGUAGES, language
@@ -26,7 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "stride=2)', 'nn.Conv2d(3, 4, 3, padding=1)(x[1,3,8,9])'",
     },
     "--at": {"metavar": "N,OC,OH,OW", "help": "which element; --at=-1,... counts from the end (default: at a border)"},
-    "--of": {"choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
+    "--of": {"type": part_named, "choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
     "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
     "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
     "--all": {"action": "store_true", "help": "every term, however many there are"},

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from miniconv.problem import ConvProblem
 
-__all__ = ["PADDING_MODES", "PARTS", "Index", "Link", "checked_index", "feeds", "links"]
+__all__ = ["PADDING_MODES", "PARTS", "Index", "Link", "checked_index", "feeds", "links", "part_named"]
 
 Index = tuple[int, ...]
 
@@ -35,6 +35,16 @@ PARTS = {
     "bias_grad": ("grad_output",),
 }
 """What can be explained, and the tensors whose elements are the factors of its terms."""
+
+
+def part_named(name: str) -> str:
+    """The key of ``PARTS`` that is meant; torch's kernels have the words of a gradient the other way round.
+
+    >>> part_named("grad_input")
+    'input_grad'
+    """
+    before, _, after = name.partition("_")
+    return f"{after}_{before}" if before == "grad" else name
 
 
 class Link(NamedTuple):
@@ -164,8 +174,10 @@ def checked_index(index: Index, shape: tuple[int, ...], name: str) -> Index:
     >>> checked_index((1, -1), (2, 3), "input")
     (1, 2)
     """
+    if len(index) != len(shape):
+        raise IndexError(f"{name} has shape {shape}, so an index has length {len(shape)}, but got {tuple(index)}")
     at = tuple(int(i) + size if i < 0 else int(i) for i, size in zip(index, shape))
-    if len(index) != len(shape) or not all(0 <= i < size for i, size in zip(at, shape)):
+    if not all(0 <= i < size for i, size in zip(at, shape)):
         raise IndexError(f"{name} has shape {shape}, and no element {tuple(index)}")
     return at
 

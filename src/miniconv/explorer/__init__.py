@@ -21,7 +21,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from miniconv.explain.links import PADDING_MODES, PARTS, Index, checked_index
+from miniconv.explain.links import PADDING_MODES, PARTS, Index, checked_index, part_named
 from miniconv.explain.sums import operands_of
 from miniconv.explain.trace import part_shape
 from miniconv.language import language as checked_language
@@ -107,6 +107,7 @@ def page(
 
 def _check(problem: ConvProblem, of: str, padding_mode: str) -> None:
     """Refuses what the page cannot show."""
+    of = part_named(of)
     if of not in PARTS:
         raise ValueError(f"of is one of {', '.join(PARTS)}, but got {of!r}")
     if padding_mode not in PADDING_MODES:
