@@ -156,7 +156,7 @@ def test_every_verdict_has_an_explanation(name):
     if verdict.name == "WRONG_VALUE":
         assert f"worst element: {verdict.part}{list(verdict.index)}" in blocks[1]
         assert "\n  exact  " in blocks[1]
-    if verdict.name == "SHAPE" and 0 not in verdict.shape and not verdict.case.must_be_refused:
+    if verdict.name == "SHAPE" and 0 not in verdict.case.output_shape and not verdict.case.must_be_refused:
         assert "\n  torch  " in blocks[1]
 
 

@@ -108,12 +108,30 @@ def test_memory_is_flat_over_random_shapes(path: str) -> None:
 def test_steps_that_nobody_takes_may_be_of_any_size(dtype: str, channels: int) -> None:
     """One window has no next one, and one tap no neighbour: no address is made of their distance."""
     far = 2**63 - 1
-    signal, weight = np.ones((1, channels, 5), dtype), np.ones((channels, channels, 3), dtype)
-    assert (functional.conv1d(signal, weight, stride=far) == np.full((1, channels, 1), 3 * channels)).all()
-    point = functional.conv1d(signal, weight[..., :1], dilation=far)
-    assert (point == np.full((1, channels, 5), channels)).all()
-    spread = functional.conv_transpose1d(signal[..., :1], weight, stride=far, output_padding=2)
-    assert (spread == [*[channels] * 3, 0, 0]).all()
+    chance = np.random.default_rng(0)
+    signal = chance.integers(-9, 10, (2, channels, 5)).astype(dtype)
+    weight = chance.integers(-9, 10, (channels, channels, 3)).astype(dtype)
+    for op, x, w, many, enough in (
+        ("conv1d", signal, weight, {"stride": far, "padding": 1}, {"stride": 5, "padding": 1}),
+        ("conv1d", signal, weight[..., :1], {"dilation": far}, {}),
+        (
+            "conv_transpose1d",
+            signal[..., :1],
+            weight,
+            {"stride": far, "output_padding": 2},
+            {"stride": 3, "output_padding": 2},
+        ),
+        (
+            "conv_transpose1d",
+            signal,
+            weight[..., :1],
+            {"dilation": far, "output_padding": 2},
+            {"dilation": 3, "output_padding": 2},
+        ),
+    ):
+        expected = getattr(functional, op)(x, w, **enough)
+        assert expected.any()
+        np.testing.assert_array_equal(getattr(functional, op)(x, w, **many), expected, strict=True)
 
 
 def test_a_new_shape_compiles_nothing() -> None:

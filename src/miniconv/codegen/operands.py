@@ -141,13 +141,14 @@ def _needed(problem: ConvProblem) -> ConvProblem:
     """The problem without strides and dilations so large that nothing follows them: in bytes they may pass 64 bits."""
     if max(*problem.stride, *problem.dilation) < FAR:
         return problem
-    places = problem.input_size if problem.transposed else problem.output_size
-    extra = problem.output_padding  # smaller than stride or dilation
-    return replace(
-        problem,
-        stride=tuple(s if n > 1 else e + 1 for s, n, e in zip(problem.stride, places, extra)),
-        dilation=tuple(d if k > 1 else e + 1 for d, k, e in zip(problem.dilation, problem.kernel_size, extra)),
-    )
+    sizes, outputs, taps = problem.input_size, problem.output_size, problem.kernel_size
+    extra = [1 + more for more in problem.output_padding]  # which must be smaller than stride or dilation
+    if problem.transposed:
+        strides = [s if i > 1 else e for s, i, e in zip(problem.stride, sizes, extra)]
+    else:  # a second window would begin past the end, as it does now
+        strides = [s if n > 1 else i + sum(p) for s, n, i, p in zip(problem.stride, outputs, sizes, problem.padding)]
+    dilations = [d if k > 1 else e for d, k, e in zip(problem.dilation, taps, extra)]
+    return replace(problem, stride=tuple(strides), dilation=tuple(dilations))
 
 
 def threads_for(problem: ConvProblem, wanted: int | None) -> int:
