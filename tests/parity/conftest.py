@@ -13,7 +13,7 @@ from browser import PROGRAM, Browser
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
+def tab(tmp_path_factory):
     """A tab of a headless Chromium."""
     if PROGRAM is None:
         pytest.skip("no browser is installed")
@@ -23,17 +23,17 @@ def chromium(tmp_path_factory):
 
 
 @pytest.fixture
-def shown(chromium, tmp_path):
+def shown(tab, tmp_path):
     """Opens an explorer; in the end nothing may have been complained of or asked for."""
     from miniconv.explorer import page
 
     def show(*operands, hash_="", query="?lang=en", width=1280, dark=False, **options):
         (tmp_path / "page.html").write_text(page(*operands, **options), encoding="utf-8")
-        chromium.screen(width, dark=dark)
-        chromium.open((tmp_path / "page.html").as_uri() + query + hash_)
-        return chromium
+        tab.screen(width, dark=dark)
+        tab.open((tmp_path / "page.html").as_uri() + query + hash_)
+        return tab
 
-    chromium.requested.clear()
+    tab.requested.clear()
     yield show
-    assert chromium.errors == []
-    assert {re.sub("[:,].*", "", address) for address in chromium.requested} <= {"file", "about", "data"}
+    assert tab.errors == []
+    assert {re.sub("[:,].*", "", address) for address in tab.requested} <= {"file", "about", "data"}

@@ -13,7 +13,6 @@ import pytest
 from miniconv import cli
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and browser.py is no test
-from browser import PROGRAM, Browser
 
 CALLS = [
     (["nn.Conv2d(3, 4, 3, stride=2, padding=1)(x[1,3,8,9])", "--at", "0,2,1,3"], "output[0, 2, 1, 3]"),
@@ -21,15 +20,6 @@ CALLS = [
     (["conv1d c2 o4 i9 k3 d2 p2 float64", "--of", "weight_grad"], "weight_grad[2, 1, 1]"),
     (["conv_transpose1d n1 c2 o3 i5 k3 s2 op1 bias", "--of", "input_grad", "--lang", "zh"], "input_grad[0, 1, 2]"),
 ]
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    if PROGRAM is None:
-        pytest.skip("no browser is installed")
-    tab = Browser(tmp_path_factory.mktemp("profile"))
-    yield tab
-    tab.close()
 
 
 def pinned(tab, path) -> tuple[str, float]:

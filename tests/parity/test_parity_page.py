@@ -21,7 +21,6 @@ from miniconv.parity.page import page, write
 from miniconv.parity.verdict import VERDICTS, Verdict
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves it out, and browser.py is no test
-from browser import PROGRAM, Browser
 
 EVIL = "ValueError: </script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'> <!-- \ud800"
 FAULTY = "conv2d n3 c4 o6 i7x9 k3x2 p1x2 complex64"
@@ -144,15 +143,6 @@ def many():
         else:
             verdicts.append(Verdict("EQUAL", case, "output", **{**how, "bits": math.inf, "torch_bits": math.inf}))
     return verdicts
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    if PROGRAM is None:
-        pytest.skip("no browser is installed")
-    tab = Browser(tmp_path_factory.mktemp("profile"))
-    yield tab
-    tab.close()
 
 
 @pytest.fixture(scope="module")

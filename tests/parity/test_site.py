@@ -131,11 +131,11 @@ def address():
 
 
 @pytest.fixture
-def browser(chromium):
+def browser(tab):
     """The tab that files of tests share, with nothing noted yet."""
-    chromium.errors.clear()
-    chromium.requested.clear()
-    return chromium
+    tab.errors.clear()
+    tab.requested.clear()
+    return tab
 
 
 def quiet(browser, address):

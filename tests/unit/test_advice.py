@@ -8,7 +8,6 @@ import inspect
 import itertools
 import pickle
 import random
-import string
 import subprocess
 import sys
 
@@ -19,7 +18,6 @@ import miniconv.functional as F
 from miniconv import ConvProblem, advice, explain
 from miniconv.advice import Attempt, of_call, of_fields, repairs
 from miniconv.advice.lessons import LESSONS, lesson_of
-from miniconv.advice.words import TEXTS
 from miniconv.language import LANGUAGES
 from miniconv.problem import Operand
 from miniconv.problem_text import parse_fields
@@ -502,17 +500,6 @@ def test_a_call_that_succeeds_loads_none_of_it():
 
 
 # ---- the table --------------------------------------------------------------------------------------------------
-
-
-def placeholders(text: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_every_text_is_there_in_every_language(name):
-    assert set(TEXTS[name]) == set(LANGUAGES)
-    assert len({frozenset(placeholders(text)) for text in TEXTS[name].values()}) == 1
-    assert all(text.strip() for text in TEXTS[name].values())
 
 
 def test_every_lesson_has_a_text_and_a_kind():

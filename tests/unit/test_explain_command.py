@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 import subprocess
 import sys
 import types
@@ -17,7 +16,6 @@ from miniconv.explain.asked import axis_names, default_element, element
 from miniconv.explain.columns import cells, wrapped
 from miniconv.explain.torch_text import parse_torch
 from miniconv.explain.trace import part_shape
-from miniconv.explain.words import TEXTS
 from miniconv.language import LANGUAGES
 
 PROBLEM = "conv2d n2 c4 o6 i8x9 k3x2 s2x3 p1x0 d1x2 g2 bias float64"
@@ -44,17 +42,6 @@ def refused(capsys, *argv: str) -> str:
 
 
 # ---- texts ------------------------------------------------------------------------------------------------------
-
-
-def placeholders(text: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_every_text_is_there_in_every_language(name):
-    assert set(TEXTS[name]) == set(LANGUAGES)
-    assert len({frozenset(placeholders(text)) for text in TEXTS[name].values()}) == 1
-    assert all(text.strip() for text in TEXTS[name].values())
 
 
 @pytest.mark.parametrize("of", PARTS)

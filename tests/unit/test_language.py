@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import string
+
 import pytest
 
-from miniconv.language import language
+from miniconv.advice import words as of_advice
+from miniconv.explain import words as of_explain
+from miniconv.language import LANGUAGES, language
 
 
 @pytest.mark.parametrize(
@@ -33,3 +37,17 @@ def test_what_is_asked_for_comes_first(monkeypatch):
     assert language("en") == "en"
     with pytest.raises(ValueError, match="one of en, zh, but got 'fr'"):
         language("fr")
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [(words, name) for words in (of_advice, of_explain) for name in words.TEXTS]
+)
+def test_every_text_is_there_in_every_language(words, name):
+    texts = words.TEXTS[name]
+    assert set(texts) == set(LANGUAGES)
+    assert len({frozenset(placeholders(text)) for text in texts.values()}) == 1
+    assert all(text.strip() for text in texts.values())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+
+from miniconv.language import Texts, said_of
 
 __all__ = ["TEXTS", "said", "written"]
 
-TEXTS: Mapping[str, Mapping[str, str]] = {
+TEXTS: Texts = {
     # what helps
     "one": {"en": "This makes it legal: {change}", "zh": "这样改即可:{change}"},
     "several": {"en": "Each of these alone makes it legal:", "zh": "以下任意一项改动即可:"},
@@ -139,13 +142,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 """Every text by its name, in each language; the placeholders of the languages agree."""
 
 
-def said(name: str, language: str, /, **values: Any) -> str:
-    """One text in one language.
-
-    >>> said("one", "zh", change="padding=1")
-    '这样改即可:padding=1'
-    """
-    return TEXTS[name][language].format(**values)
+said = partial(said_of, TEXTS)
+"""One text by its name, in one language, its placeholders filled by what is named."""
 
 
 def written(name: str, values: Mapping[str, Any], language: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from miniconv.codegen.depthwise import ITEMSIZE, LEAST_VECTOR_BYTES, MOST_TAPS
 from miniconv.codegen.depthwise_last_kernels import emit_pixels, emit_stages, pixels_name
 from miniconv.codegen.depthwise_last_tables import GROUP, Tables
 from miniconv.codegen.engine import Stage, Work
@@ -15,10 +16,7 @@ from miniconv.problem import ConvProblem
 
 __all__ = ["depthwise_last", "depthwise_last_refusal", "pixels_together"]
 
-MOST_TAPS = 256  # more are better summed in parts, as the direct path does
 MOST_PIXELS = 4  # together, if the registers hold their sums and a pixel's weights
-LEAST_VECTOR_BYTES = 16
-ITEMSIZE = {"float32": 4, "float64": 8}
 
 
 def depthwise_last_refusal(problem: ConvProblem, layout: Layout, target: Target) -> str | None:

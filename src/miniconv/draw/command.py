@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from miniconv.explain import PADDING_MODES, PARTS, part_named
-from miniconv.language import LANGUAGES
+from miniconv.explain.command import ELEMENT, unusable
 
 __all__ = ["ARGUMENTS", "main"]
 
@@ -23,13 +21,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--animated": {"action": "store_true", "help": "let the window of the SVG slide too"},
     "--at": {"metavar": "N,OC,OH,OW", "help": "which element; --at=-1,... counts from the end (default: the first)"},
     "--feeds": {"metavar": "N,IC,IH,IW", "help": "draw an input element and what it feeds"},
-    "--of": {"type": part_named, "choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
-    "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
-    "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
     "--picture": {"action": "store_true", "help": "grey levels in place of numbers"},
     "--dark": {"action": "store_true", "help": "dark colours for a PNG or GIF; an SVG follows its reader"},
     "--font": {"type": Path, "metavar": "FILE", "help": "TrueType font of a PNG or GIF; Chinese needs one"},
-    "--lang": {"choices": LANGUAGES, "help": "the language (default: MINICONV_LANG, or the locale's)"},
+    **ELEMENT,
 }  # fmt: skip
 """What ``argparse`` is told of each argument."""
 
@@ -67,8 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
         for out in outs.values():
             drawing.save(out, animated=arguments.animated, dark=arguments.dark, font=arguments.font)
     except (ImportError, IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
-        print("\n".join([f"miniconv draw: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
-        return 2
+        return unusable("draw", error)
     print(drawing.description)
     for out in outs.values():
         print(f"{out}: {-(-out.stat().st_size // 1000)} kB")

@@ -16,7 +16,15 @@ from miniconv.explain.words import said
 from miniconv.language import LANGUAGES, language
 from miniconv.problem import ConvProblem
 
-__all__ = ["ARGUMENTS", "main"]
+__all__ = ["ARGUMENTS", "ELEMENT", "main", "unusable"]
+
+ELEMENT: dict[str, dict[str, Any]] = {
+    "--of": {"type": part_named, "choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
+    "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
+    "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
+    "--lang": {"choices": LANGUAGES, "help": "the language (default: MINICONV_LANG, or the locale's)"},
+}
+"""The arguments of every command that shows an element."""
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "problem": {
@@ -26,13 +34,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "stride=2)', 'nn.Conv2d(3, 4, 3, padding=1)(x[1,3,8,9])'",
     },
     "--at": {"metavar": "N,OC,OH,OW", "help": "which element; --at=-1,... counts from the end (default: at a border)"},
-    "--of": {"type": part_named, "choices": tuple(PARTS), "default": "output", "help": "of which tensor (%(default)s)"},
-    "--npz": {"type": Path, "metavar": "FILE", "help": "your numbers: input, weight, bias, grad_output by these names"},
-    "--padding-mode": {"choices": PADDING_MODES, "help": "what fills the border (default: zeros, or the layer's)"},
     "--all": {"action": "store_true", "help": "every term, however many there are"},
     "--json": {"action": "store_true", "help": "print the element as JSON"},
     "--html": {"type": Path, "metavar": "FILE", "help": "write a page to explore the convolution with these numbers"},
-    "--lang": {"choices": LANGUAGES, "help": "the language (default: MINICONV_LANG, or the locale's)"},
+    **ELEMENT,
 }  # fmt: skip
 """What ``argparse`` is told of each argument."""
 
@@ -73,7 +78,7 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
             html = page(problem, *tensors, **shown, language=spoken)
             arguments.html.write_text(html, encoding="utf-8")
     except (OSError, TypeError, ValueError, RuntimeError, IndexError) as error:
-        return _unusable(error)
+        return unusable("explain", error)
     if arguments.json:
         print(trace.to_json())
         return 0
@@ -87,10 +92,10 @@ def main(arguments: argparse.Namespace, page: Callable[..., str]) -> int:
     return 0
 
 
-def _unusable(error: Exception) -> int:
-    """Says why there is nothing to show, and what would help where that is known."""
+def unusable(command: str, error: Exception) -> int:
+    """Says why a command has nothing to show, and what would help where that is known; the exit status, 2."""
     text = "\n".join([str(error), *getattr(error, "__notes__", ())])
-    print(f"miniconv explain: {text}", file=sys.stderr)
+    print(f"miniconv {command}: {text}", file=sys.stderr)
     return 2
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
+
+from miniconv.language import Texts, said_of
 
 __all__ = ["TEXTS", "said"]
 
-TEXTS: Mapping[str, Mapping[str, str]] = {
+TEXTS: Texts = {
     # the formula
     "sum": {"en": "{left} = {bias}sum over {over} of {product}", "zh": "{left} = {bias}对 {over} 求和:{product}"},
     "where": {"en": "where {relation}", "zh": "其中 {relation}"},
@@ -55,10 +56,5 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 """Every text by its name, in each language; the placeholders of the languages agree."""
 
 
-def said(name: str, language: str, /, **values: Any) -> str:
-    """One text in one language.
-
-    >>> said("terms", "zh", element="output[0]", count=3)
-    'output[0]:共 3 项'
-    """
-    return TEXTS[name][language].format(**values)
+said = partial(said_of, TEXTS)
+"""One text by its name, in one language, its placeholders filled by what is named."""

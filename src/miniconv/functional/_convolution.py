@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from miniconv.arrays import Array, describe, is_tensor
-from miniconv.functional._refusals import teach_call
+from miniconv.functional._refusals import REFUSALS, teach_call
 from miniconv.plan import ConvPlan, plan
 from miniconv.problem import ConvProblem, Operand
 from miniconv.remembering import are_memorable
@@ -265,7 +265,7 @@ def _run(op: str, input: Array, weight: Array, bias: Array | None, options: tupl
             if result is not None:
                 return result
         return _considered(op, operands, options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except REFUSALS as error:
         teach_call(error, op, operands, dict(zip(_OPTIONS[op.startswith("conv_transpose")], options)))
         raise
 

@@ -12,7 +12,10 @@ from miniconv.arrays import describe, is_tensor
 from miniconv.problem import Operand
 from miniconv.rules import type_name
 
-__all__ = ["teach_call"]
+__all__ = ["REFUSALS", "is_handed_on", "teach_call"]
+
+REFUSALS = (TypeError, ValueError, RuntimeError)
+"""What a call may be refused with."""
 
 
 def teach_call(error: Exception, op: str, operands: Sequence[Any], options: Mapping[str, Any]) -> None:
@@ -24,11 +27,16 @@ def teach_call(error: Exception, op: str, operands: Sequence[Any], options: Mapp
         operands: input, weight and, where there is one, bias; of any kind.
         options: the other arguments by name.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not (torch.compiler.is_dynamo_compiling() or torch.overrides.has_torch_function(operands)):
+    if not is_handed_on(operands):
         from miniconv.advice import of_call, teach
 
         teach(error, lambda: of_call(op, [_described(x) for x in operands], options))
+
+
+def is_handed_on(operands: Sequence[Any]) -> bool:
+    """Whether a compiler looks on, or a subclass of a tensor has the call handed to it again."""
+    torch = sys.modules.get("torch")
+    return torch is not None and (torch.compiler.is_dynamo_compiling() or torch.overrides.has_torch_function(operands))
 
 
 def _described(x: Any) -> Operand:

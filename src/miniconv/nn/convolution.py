@@ -15,7 +15,8 @@ import torch
 from torch.nn.modules.conv import _ConvNd
 
 from miniconv import functional as F
-from miniconv.nn.refusals import REFUSALS, teach_call, teach_construction
+from miniconv.functional._refusals import REFUSALS
+from miniconv.nn.refusals import teach_call, teach_construction
 from miniconv.padding_forms import SAME_WORDS, padding_by_sides, same_by_size
 
 __all__ = [

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from miniconv.functional._refusals import is_handed_on
+
 if TYPE_CHECKING:
     from miniconv.advice import Attempt
 
-__all__ = ["REFUSALS", "teach_call", "teach_construction"]
-
-REFUSALS = (TypeError, ValueError, RuntimeError)
-"""What a call may be refused with."""
+__all__ = ["teach_call", "teach_construction"]
 
 
 def teach_construction(
@@ -51,7 +50,7 @@ def teach_call(error: Exception, layer: Any, input: Any, output_size: Sequence[i
         input: what it was called with.
         output_size: likewise, of a transposed layer.
     """
-    if torch.compiler.is_dynamo_compiling() or torch.overrides.has_torch_function((input,)):
+    if is_handed_on((input,)):
         return
     from miniconv.advice import teach
 
