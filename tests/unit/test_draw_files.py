@@ -99,6 +99,12 @@ def test_the_language_is_the_readers(monkeypatch):
     assert "products" in draw("conv1d c1 o1 i3 k2 int64", language="en").svg()
 
 
+@pytest.mark.parametrize("part", ["input", "weight", "bias"])
+def test_a_gradient_has_two_names(part):
+    problem = "conv1d c1 o1 i4 k3 bias int64"
+    assert draw(problem, of=f"grad_{part}").svg() == draw(problem, of=f"{part}_grad").svg()
+
+
 def test_what_is_refused(tmp_path):
     drawing = draw("conv1d c1 o1 i3 k2 int64")
     with pytest.raises(ValueError, match=r"\.svg, \.png or \.gif"):

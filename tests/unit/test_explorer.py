@@ -122,6 +122,12 @@ def test_numbers_are_drawn_as_explain_draws_them():
         assert (x["data"][at_input], w["data"][at_weight]) == term.values
 
 
+@pytest.mark.parametrize("part", ["input", "weight", "bias"])
+def test_a_gradient_has_two_names(part):
+    problem = "conv1d c1 o1 i4 k3 bias"
+    assert explorer.page(problem, of=f"grad_{part}") == explorer.page(problem, of=f"{part}_grad")
+
+
 @pytest.mark.parametrize(
     ("problem", "options", "kind", "words"),
     [

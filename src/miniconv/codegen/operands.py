@@ -27,7 +27,7 @@ from miniconv.remembering import Bounded
 __all__ = ["KEPT", "Compiled", "Ready", "address", "byte_strides", "outputs", "readable", "threads_for"]
 
 SMALL = 1 << 19  # multiply-adds that one thread has done before a second one has woken up
-FAR = 1 << 31  # a stride or dilation beyond which no operand's memory reaches
+FAR = 1 << 31  # a smaller stride or dilation is no danger to 64 bits, even in bytes
 KEPT = 16  # layouts of operands whose work one problem keeps
 
 

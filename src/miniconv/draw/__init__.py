@@ -74,6 +74,6 @@ def draw(
     4
     """
     from miniconv.draw.building import built
-    from miniconv.explain import part_named
+    from miniconv.explain.links import checked_part
 
-    return built(problem, operands, at, part_named(of), feeds, padding_mode, picture, language, grad_output, options)
+    return built(problem, operands, at, checked_part(of), feeds, padding_mode, picture, language, grad_output, options)

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from miniconv.explain.links import PADDING_MODES, PARTS, Index, Link, checked_index, feeds, links, part_named
+from miniconv.explain.links import (
+    PADDING_MODES,
+    PARTS,
+    Index,
+    Link,
+    checked_index,
+    checked_mode,
+    checked_part,
+    feeds,
+    links,
+    part_named,
+)
 from miniconv.explain.trace import Term, Trace, part_shape
 from miniconv.problem import ConvProblem
 
@@ -68,9 +79,7 @@ def explain(
     """
     from miniconv.explain.sums import operands_of, traced
 
-    of = part_named(of)
-    if of not in PARTS:
-        raise ValueError(f"of is one of {', '.join(PARTS)}, but got {of!r}")
+    of = checked_part(of)
     if operands and isinstance(operands[0], str):
         from miniconv.explain.torch_text import parse_either
 
@@ -114,8 +123,7 @@ def _stated(input: Any, weight: Any, bias: Any = None, *, transposed: bool, **op
 
 def _check_border(problem: ConvProblem, padding_mode: str) -> None:
     """Refuses a mode that is unknown, or a border that the mode cannot fill."""
-    if padding_mode not in PADDING_MODES:
-        raise ValueError(f"padding_mode is one of {', '.join(PADDING_MODES)}, but got {padding_mode!r}")
+    checked_mode(padding_mode)
     if padding_mode != "zeros" and problem.transposed:
         raise ValueError(f"a transposed convolution has no border to fill, but got padding_mode={padding_mode!r}")
     beyond = {"reflect": -1, "circular": 0}.get(padding_mode)

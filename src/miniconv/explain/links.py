@@ -21,7 +21,18 @@ from typing import NamedTuple
 
 from miniconv.problem import ConvProblem
 
-__all__ = ["PADDING_MODES", "PARTS", "Index", "Link", "checked_index", "feeds", "links", "part_named"]
+__all__ = [
+    "PADDING_MODES",
+    "PARTS",
+    "Index",
+    "Link",
+    "checked_index",
+    "checked_mode",
+    "checked_part",
+    "feeds",
+    "links",
+    "part_named",
+]
 
 Index = tuple[int, ...]
 
@@ -45,6 +56,29 @@ def part_named(name: str) -> str:
     """
     before, _, after = name.partition("_")
     return f"{after}_{before}" if before == "grad" else name
+
+
+def checked_part(name: str) -> str:
+    """As ``part_named``.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    part = part_named(name)
+    if part not in PARTS:
+        raise ValueError(f"of is one of {', '.join(PARTS)}, but got {name!r}")
+    return part
+
+
+def checked_mode(padding_mode: str) -> str:
+    """The padding mode itself.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if padding_mode not in PADDING_MODES:
+        raise ValueError(f"padding_mode is one of {', '.join(PADDING_MODES)}, but got {padding_mode!r}")
+    return padding_mode
 
 
 class Link(NamedTuple):

@@ -21,7 +21,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from miniconv.explain.links import PADDING_MODES, PARTS, Index, checked_index, part_named
+from miniconv.explain.links import Index, checked_index, checked_mode, checked_part
 from miniconv.explain.sums import operands_of
 from miniconv.explain.trace import part_shape
 from miniconv.language import language as checked_language
@@ -88,7 +88,8 @@ def page(
     (True, False)
     """
     stated = ConvProblem.parse(problem or _DEFAULT) if problem is None or isinstance(problem, str) else problem
-    _check(stated, of, padding_mode)
+    of, padding_mode = checked_part(of), checked_mode(padding_mode)
+    _check(stated, of)
     given = {
         "problem": str(stated).replace(" channels_last", ""),
         "padding_mode": padding_mode,
@@ -105,13 +106,8 @@ def page(
     return _PLACE.sub(lambda place: parts[place[1]], _part("explorer.html"))
 
 
-def _check(problem: ConvProblem, of: str, padding_mode: str) -> None:
+def _check(problem: ConvProblem, of: str) -> None:
     """Refuses what the page cannot show."""
-    of = part_named(of)
-    if of not in PARTS:
-        raise ValueError(f"of is one of {', '.join(PARTS)}, but got {of!r}")
-    if padding_mode not in PADDING_MODES:
-        raise ValueError(f"padding_mode is one of {', '.join(PADDING_MODES)}, but got {padding_mode!r}")
     if problem.spatial_dims > 2:
         raise ValueError(f"the explorer shows one or two spatial axes, but got {problem}")
     if problem.dtype not in DTYPES:
