@@ -157,6 +157,9 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -
     )
 
 
+_HUGE_PAGE = 2 << 20
+
+
 class _Scratch(threading.local):
     """Memory of this thread's calls, kept for the next one."""
 
@@ -164,10 +167,12 @@ class _Scratch(threading.local):
     begin = size = 0
 
     def address(self, size: int) -> int:
-        """An address that begins a cache line, with ``size`` bytes behind it."""
+        """An address that begins a cache line, with ``size`` bytes behind it; in huge pages where it is worth one."""
         if self.size < size:
-            self.buffer = np.empty(size + 63, np.uint8)
-            self.begin, self.size = -(-self.buffer.ctypes.data // 64) * 64, size
+            align = _HUGE_PAGE if size >= _HUGE_PAGE // 16 else 64
+            size = -(-size // align) * align
+            self.buffer = np.empty(size + align, np.uint8)  # from 4 MiB on, NumPy asks for huge pages
+            self.begin, self.size = -(-self.buffer.ctypes.data // align) * align, size
         return self.begin
 
 

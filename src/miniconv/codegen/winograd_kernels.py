@@ -18,7 +18,7 @@ from miniconv.codegen.winograd_emit import (
     stretch_of,
     transform,
 )
-from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, OUT, PART, PLACES, REGION, SEEN, STEPS, Form
+from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, LINE_BYTES, OUT, PART, PLACES, REGION, SEEN, STEPS, Form
 from miniconv.codegen.winograd_turn import emit_place_turned, emit_turn
 from miniconv.codegen.winograd_weights import emit_taps, emit_weights
 
@@ -117,9 +117,14 @@ def emit_products(code: Code, element: Element) -> None:
                 number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
                 kernel = code.load("ptr", code.pointer(c["kernels"]), code.mul(number, 8))
                 with code.loop(0, channels, STEPS) as k:
+                    here = code.at(weights, code.mul(code.divided(k.index, element.lanes), h["u_group"]))
+                    first_time = code.op(f"select i1 {code.test('eq', t.index, 0)}, i64 {h['u_group']}, i64 0")
+                    # U comes from far away, in pieces too short to be foreseen: fetch what the next outputs read
+                    with code.loop(0, code.mul(first_time, STEPS // element.lanes), LINE_BYTES) as line:
+                        code.prefetch(code.at(code.at(here, h["u_block"]), line.index))
                     operands = (
                         code.at(values, code.mul(k.index, h["v_row"])),
-                        code.at(weights, code.mul(code.divided(k.index, element.lanes), h["u_group"])),
+                        here,
                         sums,
                         code.at(head, code.mul(h["steps"], 8)),
                         code.clamp(code.sub(channels, k.index), 0, STEPS),
