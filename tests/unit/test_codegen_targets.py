@@ -53,8 +53,9 @@ SPILLS_OF_PANELS = {"skylake-avx512": 0, "haswell": 0, "neoverse-n1": 6, "apple-
 def tiles(target: Target, itemsize: int) -> set[tuple[int, int]]:
     """The micro-kernels that schedules ask for: every size of tile, and the smaller blocks at its edges."""
     chosen = set()
-    for outputs, positions in product([*range(1, 70), 128, 256], [1, 9, 30, 49, 100, 196, 784, 3136]):
-        tile = choose_tile(outputs, positions, target, itemsize)
+    sizes = product([*range(1, 70), 128, 256], [1, 9, 30, 49, 100, 196, 784, 3136], [False, True])
+    for outputs, positions, near in sizes:
+        tile = choose_tile(outputs, positions, target, itemsize, near)
         vectors = split(-(-positions // target.lanes(itemsize)), tile.vectors)
         chosen |= set(product(set(split(outputs, tile.rows)), set(vectors)))
     return chosen
@@ -102,7 +103,7 @@ def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtyp
         emit_micro_kernel(code, element, panel, rows, vectors)
         found = list(loops(jit.assembly(code, target)))
         fused = [sum(bool(re.match(FUSED[name], line)) for line in body) for body in found]
-        unrolled = unrolled_steps(element, panel, vectors)
+        unrolled = unrolled_steps(element, panel, rows, vectors)
         assert fused == [unrolled * rows * vectors] * (unrolled > 1) + [rows * vectors], (rows, vectors)
         stack = [line for body in found for line in body if re.search(r"\[sp|\(%rsp", line)]
         sums = [line for line in stack if re.search(r"\b[qdsv]\d|[xyz]mm", line)]

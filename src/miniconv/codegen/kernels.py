@@ -23,16 +23,18 @@ CONTEXT = {
 # whether sums are continued, output, bytes from a row to the next, bias, bytes to the next. Steps are a table, or where
 # there is none, the bytes from a step's input to the next one's; then a step's weights lie behind the last one's.
 MICRO_KERNEL = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "i64", "ptr", "i64", "ptr", "i64")
+MOST_SUMS = 24  # of a tile whose loop over a panel is unrolled
 UNROLLED = 4  # steps in a turn of the loop: up to a tenth faster than one
 
 
-def unrolled_steps(element: Element, panel: bool, vectors: int) -> int:
+def unrolled_steps(element: Element, panel: bool, rows: int, vectors: int) -> int:
     """Steps in a turn of the first loop; 1 if there is only the second one.
 
-    Without loads from a table in between, LLVM begins the loads of all four steps at once where vectors are short or a
-    tile is one vector wide, and sums leave their registers.
+    Without loads from a table in between, LLVM begins the loads of all four steps at once where vectors are short, a
+    tile is one vector wide or has nearly as many sums as there are registers, and sums leave them.
     """
-    return 1 if panel and (element.bytes * element.lanes <= 16 or vectors == 1) else UNROLLED
+    crowded = element.bytes * element.lanes <= 16 or vectors == 1 or rows * vectors > MOST_SUMS
+    return 1 if panel and crowded else UNROLLED
 
 
 def micro_kernel_name(panel: bool, rows: int, vectors: int) -> str:
@@ -51,7 +53,7 @@ def emit_micro_kernel(code: Code, element: Element, panel: bool, rows: int, vect
         x, w, sums, steps, count, w_row, more, y, y_row, bias, bias_step = arguments
         odd = {m: code.mul(w_row, m) for m in range(1, rows, 2)}
         sums_now: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * (rows * vectors)
-        unrolled = unrolled_steps(element, panel, vectors)
+        unrolled = unrolled_steps(element, panel, rows, vectors)
         parts: list[tuple[Value, Value, int]] = [(0, count, 1)]
         if unrolled > 1:
             whole = code.op(f"and i64 {count}, {-unrolled}")

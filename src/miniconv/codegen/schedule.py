@@ -218,19 +218,28 @@ def _axis_passes(problem: ConvProblem, axis: int) -> list[Axis]:
     return [Axis((Segment(0, 0, out),), 1, stride, taps)]
 
 
-def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int) -> Tile:
+def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int, near: bool = False) -> Tile:
     """The register tile with the fewest cycles for so many outputs, as a simple processor would count them.
 
     A step of a tile takes rows * vectors multiply-adds, two a cycle, rows broadcasts and vectors loads, two a cycle,
     and no less than the 4 cycles until a sum can be added to again. Sums, a vector of input each and one broadcast
     weight must fit the registers.
+
+    Args:
+        out_channels, positions: the outputs.
+        target, itemsize: the processor, and the bytes of an element.
+        near: whether a tile's steps are so few that all they read is in the first cache, however wide it is. Then the
+            fewest loads are best, and they are counted on top of the multiply-adds; else a wide tile's input would be
+            pushed out before the next rows read it.
     """
     vectors_needed = -(-positions // target.lanes(itemsize))
 
     def cycles(vectors: int) -> tuple[float, int]:
         rows = (target.registers - 1 - vectors) // vectors
         blocks, tiles = _parts(out_channels, rows), _parts(vectors_needed, vectors)
-        step = sum(i * j * max(m * v / 2, (m + v + 2) / 2, 4) for m, i in blocks for v, j in tiles)
+        step = sum(
+            i * j * max((m * v + (m + v) * near) / 2, (m + v + 2) / 2, 4) for m, i in blocks for v, j in tiles
+        )
         return step, abs(vectors - 3)  # among equals the squarest
 
     vectors = min(range(1, 7), key=cycles)

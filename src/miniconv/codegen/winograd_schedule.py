@@ -179,7 +179,7 @@ class _Writer:
         room = SCRATCH_BYTES * 7 // 8 // each
         far = PLACES * self.channels * self.outputs * self.itemsize > self.target.l2_bytes // 2
         held = room if far else self.target.l2_bytes * 3 // 4 // each
-        tile = choose_tile(self.outputs, min(vectors, 12) * self.lanes, self.target, self.itemsize)
+        tile = choose_tile(self.outputs, min(vectors, 12) * self.lanes, self.target, self.itemsize, near=True)
         chunks = -(-self.channels // CHANNELS)
         chunk = self.channels if chunks == 1 else -(-self.channels // (chunks * STEPS)) * STEPS
         wide = min(vectors, max(tile.vectors, held // (chunk + min(self.outputs, 256 if far else self.outputs))))
