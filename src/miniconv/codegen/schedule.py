@@ -242,7 +242,7 @@ def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int
         )
         return step, abs(vectors - 3)  # among equals the squarest
 
-    vectors = min(range(1, 7), key=cycles)
+    vectors = min(range(1, 5 if near else 7), key=cycles)
     return Tile(max(split(out_channels, (target.registers - 1 - vectors) // vectors)), vectors)
 
 
