@@ -22,6 +22,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from miniconv.codegen.depthwise_geometry import MOST_UP
 from miniconv.codegen.geometry import LINE_BYTES
 from miniconv.codegen.records import Table, rows_of
 from miniconv.codegen.schedule import Layout, split
@@ -54,7 +55,7 @@ TAP = _fields("input", "weight")
 
 def columns_outside(problem: ConvProblem) -> bool:
     """Whether taps are added column by column and follow the input, as in the depthwise path; else row by row."""
-    return problem.spatial_dims <= 2 and not (problem.transposed and any(stride > 1 for stride in problem.stride))
+    return problem.spatial_dims <= 2 and not (problem.transposed and problem.stride[-1] > MOST_UP)
 
 
 def taps_of(problem: ConvProblem, axis: int) -> tuple[Table, Table, Table]:
