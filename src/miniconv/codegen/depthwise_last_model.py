@@ -29,13 +29,13 @@ def run(tables: Tables, lanes: int, input: Values, weight: Values, bias: Values 
     program, size = tables.program, input.itemsize
     r = _record(program, 0, RECORD)
     x, w, y = (_memory(operand) for operand in (input, weight, output))
-    u = np.full((r["taps"] + 1, r["u_row"] // size), np.nan, input.dtype)
-    channels = np.arange(r["channels"])
+    u = np.full((r["taps"] + 1, r["copies"], r["u_copy"] // size), np.nan, input.dtype)
+    channels, copies = np.arange(r["channels"]), np.arange(r["copies"])[:, None]
     for tap in range(r["taps"]):
         indices = *divmod(tap // r["kernel_w"], r["kernel_h"]), tap % r["kernel_w"]
         at = sum(index * r[f"w_{axis}"] for index, axis in zip(indices, AXES))
-        u[tap, : len(channels)] = w[(at + channels * r["w_channel"]) // size]
-    u[r["taps"], : len(channels)] = 0 if bias is None else bias
+        u[tap, :, : len(channels)] = w[(at + copies * r["w_copy"] + channels * r["w_channel"]) // size]
+    u[r["taps"], :, : len(channels)] = 0 if bias is None else bias.reshape(len(channels), -1).T
 
     def cell(axis: str, index: int) -> Record:
         """The record of an output's index on an axis."""
@@ -54,11 +54,12 @@ def run(tables: Tables, lanes: int, input: Values, weight: Values, bias: Values 
         group = _record(program, r["group_table"] + len(GROUP) * number, GROUP)
         first = group["channel"]
         count = group["last"] // size + lanes  # the last vector may repeat some of the one before
-        sums = np.zeros(count, input.dtype)
+        sums = np.zeros((r["copies"], count), input.dtype)
         rows, columns = (taps(cell("d", d)), taps(cell("h", h))), (taps(run),)
         for cells in product(*columns, *rows) if tables.columns_outside else product(*rows, *columns):
             at, tap = map(sum, zip(*cells))
             begin = (n * r["x_image"] + at + pixel * run["input_step"]) // size + first
-            sums += u[tap // r["u_row"], first:][:count] * x[begin:][:count]
+            sums += u[tap // r["u_row"], :, first : first + count] * x[begin:][:count]
         at = n * r["y_image"] + d * r["y_d"] + h * r["y_h"] + run["output"] + pixel * run["output_step"]
-        y[at // size + first :][:count] = sums + u[r["taps"], first:][:count]
+        sums += u[r["taps"], :, first : first + count]
+        y[at // size + first * r["copies"] :][: sums.size] = sums.T.reshape(-1)

@@ -5,6 +5,9 @@ so a pixel of the output is a sum of products of whole vectors, one for each tap
 
     y[pixel][channels] = bias[channels] + sum over taps of  x[pixel of the tap][channels] * u[tap][channels]
 
+A channel that has several outputs (*copies*) is multiplied with as many u; the sums are interleaved before they are
+stored, for a channel's outputs are neighbours.
+
 Stage 1 writes u: the weight with its channels one behind another, and the bias as one tap more. Stage 2 computes a row
 of pixels a unit, some vectors of channels at a time, whose weights stay in the nearest cache.
 
@@ -30,7 +33,7 @@ from miniconv.problem import ConvProblem
 
 __all__ = ["AXES", "CELL", "GROUP", "MOST_VECTORS", "RECORD", "RUN", "TAP", "Tables", "columns_outside", "taps_of"]
 
-MOST_VECTORS = 6  # of channels at a time: as many sums, which hide the time that one takes
+MOST_VECTORS = 6  # of outputs of a pixel at a time: as many sums, which hide the time that one takes
 AXES = ("d", "h", "w")
 
 
@@ -40,7 +43,20 @@ def _fields(*names: str) -> dict[str, int]:
 
 # Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
 RECORD = _fields(
-    *("channels", "taps", "u_row", "w_channel", "w_d", "w_h", "w_w", "kernel_h", "kernel_w"),
+    *(
+        "channels",
+        "copies",
+        "taps",
+        "u_row",
+        "u_copy",
+        "w_channel",
+        "w_copy",
+        "w_d",
+        "w_h",
+        "w_w",
+        "kernel_h",
+        "kernel_w",
+    ),
     *("x_image", "y_image", "groups", "group_table"),
     *(f"{name}_{axis}" for axis in "dh" for name in ("cells", "cell_table", "y")),
     *("runs", "run_table"),
@@ -111,6 +127,7 @@ class Tables:
         columns_outside: the order in which taps are added.
         units: of the stages 1 and 2.
         shared_bytes: u.
+        scratch_bytes: the lists of the taps of a row.
     """
 
     program: NDArray[np.int64]
@@ -118,6 +135,7 @@ class Tables:
     columns_outside: bool
     units: tuple[int, int]
     shared_bytes: int
+    scratch_bytes: int
 
     @classmethod
     def of(cls, problem: ConvProblem, layout: Layout, lanes: int, itemsize: int) -> Tables:
@@ -125,10 +143,14 @@ class Tables:
         x, w, y = layout
         channels, taps = problem.in_channels, math.prod(problem.kernel_size)
         kernel = (1, 1, 1, *problem.kernel_size)
-        u_row = -(-channels * itemsize // LINE_BYTES) * LINE_BYTES
+        copies = problem.out_channels // channels
+        u_copy = -(-channels * itemsize // LINE_BYTES) * LINE_BYTES
+        u_row = u_copy * copies
+        w_channel, w_copy = (w[0], w[1]) if problem.transposed else (w[0] * copies, w[0])
         record = {
-            **{"channels": channels, "taps": taps, "u_row": u_row, "kernel_h": kernel[-2], "kernel_w": kernel[-1]},
-            **{"w_channel": w[0], "w_d": w[2], "w_h": w[3], "w_w": w[4]},
+            **{"channels": channels, "copies": copies, "taps": taps, "u_row": u_row, "u_copy": u_copy},
+            **{"kernel_h": kernel[-2], "kernel_w": kernel[-1]},
+            **{"w_channel": w_channel, "w_copy": w_copy, "w_d": w[2], "w_h": w[3], "w_w": w[4]},
             **{"x_image": x[0], "y_image": y[0]},
         }
         words: list[Table] = [np.zeros(len(RECORD), np.int64)]
@@ -138,11 +160,13 @@ class Tables:
             words.append(rows.reshape(-1))
             return begin
 
+        most = []
         for number, axis in enumerate("dh"):
             count, inputs, indices = taps_of(problem, number - 3)
             after = math.prod(kernel[len(kernel) - 2 + number :])
             tap_table = table(rows_of(inputs * x[2 + number], indices * (after * u_row)))
             cells = table(rows_of(count, tap_table + len(TAP) * (count.cumsum() - count)))
+            most.append(int(count.max()))
             record |= {f"cells_{axis}": len(count), f"cell_table_{axis}": cells, f"y_{axis}": y[2 + number]}
         step = x[4] * (1 if problem.transposed else problem.stride[-1])
         runs = []
@@ -150,7 +174,7 @@ class Tables:
             tap_table = table(np.array([(i * x[4], k * u_row) for i, k in met], np.int64))
             runs.append((len(met), tap_table, pixels, step, output * y[4], apart * y[4]))
         record |= {"runs": len(runs), "run_table": table(np.array(runs))}
-        vectors = split(-(-channels // lanes), MOST_VECTORS)
+        vectors = split(-(-channels // lanes), max(1, MOST_VECTORS // copies))
         first = [lanes * sum(vectors[:i]) for i in range(len(vectors))]
         # the last vector of all begins earlier, so that it is whole: some channels are computed twice
         last = [min(lanes * (n - 1), channels - lanes - begin) for begin, n in zip(first, vectors)]
@@ -159,4 +183,6 @@ class Tables:
         words[0][:] = [record[name] for name in RECORD]
         rows = problem.batched_output_shape[0] * record["cells_d"] * record["cells_h"]
         groups = {begin + len(GROUP) * i: n for i, n in enumerate(vectors)}
-        return cls(np.concatenate(words), groups, columns_outside(problem), (taps + 1, rows), (taps + 1) * u_row)
+        lists = sum(run[0] for run in runs) * math.prod(most) * 8 * len(TAP)
+        units = taps + 1, rows
+        return cls(np.concatenate(words), groups, columns_outside(problem), units, (taps + 1) * u_row, lists)
