@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from miniconv.codegen.depthwise import ITEMSIZE, LEAST_VECTOR_BYTES, MOST_TAPS
 from miniconv.codegen.depthwise_last_kernels import emit_pixels, emit_stages, pixels_name
-from miniconv.codegen.depthwise_last_tables import GROUP, MOST_VECTORS, Tables
+from miniconv.codegen.depthwise_last_tables import GROUP, MOST_ROWS, MOST_VECTORS, Tables
 from miniconv.codegen.engine import Stage, Work
 from miniconv.codegen.jit import module
 from miniconv.codegen.schedule import Layout
@@ -51,7 +51,7 @@ def depthwise_last(problem: ConvProblem, layout: Layout, target: Target, threads
     target = _fitting(problem, target)
     itemsize = ITEMSIZE[problem.dtype]
     lanes, copies = target.lanes(itemsize), problem.out_channels // problem.in_channels
-    tables = Tables.of(problem, layout, lanes, itemsize)
+    tables = Tables.of(problem, layout, lanes, itemsize, threads)
     for word, vectors in tables.groups.items():
         kernels = module(emit_pixels, problem.dtype, target, vectors, copies, pixels_together(target, vectors * copies))
         kernel = kernels.get_function_address(pixels_name(vectors, copies))
@@ -67,7 +67,9 @@ def depthwise_last(problem: ConvProblem, layout: Layout, target: Target, threads
         shared_bytes=tables.shared_bytes,
         itemsize=itemsize,
         threads=threads,
-        lines=(f"groups of {max(tables.groups.values())} vectors of {lanes} channels, a row of pixels at a time",),
+        lines=(
+            f"groups of {max(tables.groups.values())} vectors of {lanes} channels, at most {MOST_ROWS} rows at a time",
+        ),
     )
 
 

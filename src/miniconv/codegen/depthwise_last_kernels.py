@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from miniconv.codegen.depthwise_last_tables import AXES, CELL, GROUP, RECORD, RUN, TAP
+from miniconv.codegen.depthwise_last_tables import AXES, BLOCK, CELL, GROUP, RECORD, RUN, TAP
 from miniconv.codegen.emit import Code, Value
 from miniconv.codegen.kernels import CONTEXT, Element
 
 __all__ = ["emit_pixels", "emit_stages", "pixels_name"]
 
 # The arguments of a micro-kernel: the program, the lists of taps, and how many cells of the kernel's first two axes the
-# row has; input, u, bias and output of some channels, and bytes from the first vector of channels to the last.
-PIXELS = ("ptr", "ptr", "i64", *("ptr",) * 4, "i64")
+# rows have; how many rows, and bytes from one to the next of input and output; input, u, bias and output of some
+# channels, and bytes from the first vector of channels to the last.
+PIXELS = ("ptr", "ptr", *("i64",) * 4, *("ptr",) * 4, "i64")
 
 
 def pixels_name(vectors: int, copies: int) -> str:
@@ -19,24 +20,24 @@ def pixels_name(vectors: int, copies: int) -> str:
 
 
 def emit_pixels(code: Code, element: Element, vectors: int, copies: int, together: int) -> None:
-    """A row of pixels, so many vectors of channels of each and so many outputs of a channel: sums over a list of taps.
+    """Rows of pixels, so many vectors of channels of each and so many outputs of a channel: sums over a list of taps.
 
-    Pixels of a run are computed so many together: a weight is loaded once for all of them.
+    Pixels of a run are computed so many together: a weight is loaded once for all of them. They are neighbours in a
+    row, or in a column where the run is short.
     """
     vector, size, align = element.vector, element.bytes * element.lanes, element.bytes
     with code.function(pixels_name(vectors, copies), *PIXELS) as arguments:
-        program, lists, cells, x, u, bias, y, last = arguments
+        program, lists, cells, *rows = arguments[:6]
+        x, u, bias, y, last = arguments[6:]
         places: list[Value] = [*(v * size for v in range(vectors - 1)), last]
         r = code.words(program, RECORD)
         of_u = [[code.add(place, code.mul(r["u_copy"], c)) for c in range(copies)] for place in places]
         of_y = [[code.add(code.mul(place, copies), c * size) for c in range(copies)] for place in places]
 
-        def pixels(run: dict[str, str], taps: str, numbers: list[Value]) -> None:
-            """Neighbouring pixels of a run."""
-            from_ = [code.at(x, code.mul(number, run["input_step"])) for number in numbers]
-            into = [code.at(y, code.add(run["output"], code.mul(number, run["output_step"]))) for number in numbers]
-            zeros: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * (vectors * copies * len(numbers))
-            with code.loop(0, code.mul(code.mul(run["taps"], cells), 8 * len(TAP)), 8 * len(TAP), zeros) as loop:
+        def pixels(from_: list[str], into: list[str], taps: str, end: Value) -> None:
+            """Some pixels with the same taps."""
+            zeros: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * (vectors * copies * len(from_))
+            with code.loop(0, end, 8 * len(TAP), zeros) as loop:
                 tap = code.words(code.at(taps, loop.index), TAP)
                 inside, weights = [code.at(pixel, tap["input"]) for pixel in from_], code.at(u, tap["weight"])
                 sums = iter(list(loop.next))
@@ -49,29 +50,42 @@ def emit_pixels(code: Code, element: Element, vectors: int, copies: int, togethe
             sums = iter(loop.values)
             for v in range(vectors):
                 added = [code.load(vector, bias, place, align) for place in of_u[v]]
-                totals = [[code.op(f"fadd {vector} {next(sums)}, {one}") for _ in numbers] for one in added]
+                totals = [[code.op(f"fadd {vector} {next(sums)}, {one}") for _ in into] for one in added]
                 for pixel, of_pixel in zip(into, zip(*totals)):
                     for place, value in zip(of_y[v], element.interleaved(code, *of_pixel)):
                         code.store(vector, value, pixel, place, align)
 
         with code.loop(0, r["runs"], carried=[("ptr", lists)]) as number:
             run, taps = code.words(code.table(program, r["run_table"], number.index, RUN), RUN), number.values[0]
-            whole = code.sub(run["count"], code.rest(run["count"], together))
-            parts: list[tuple[Value, Value, int]] = [(0, whole, together), (whole, run["count"], 1)]
-            for begin, end, count in parts if together > 1 else parts[:1]:
-                with code.loop(begin, end, count) as first:
-                    pixels(run, taps, [code.add(first.index, p) for p in range(count)])
-            number.next[0] = code.at(taps, code.mul(code.mul(run["taps"], cells), 8 * len(TAP)))
+            end = code.mul(code.mul(run["taps"], cells), 8 * len(TAP))
+            down = code.test("slt", run["count"], together)
+            of_run = [run[name] for name in ("count", "input_step", "output_step")]
+            ways = list(zip(of_run, rows)), list(zip(rows, of_run))
+            along, across = ([code.op(f"select i1 {down}, i64 {b}, i64 {a}") for a, b in way] for way in ways)
+            whole = code.sub(along[0], code.rest(along[0], together))
+            with code.loop(0, across[0]) as line:
+                x_line = code.at(x, code.mul(line.index, across[1]))
+                y_line = code.at(y, code.add(run["output"], code.mul(line.index, across[2])))
+                parts: list[tuple[Value, Value, int]] = [(0, whole, together), (whole, along[0], 1)]
+                for begin, stop, count in parts if together > 1 else parts[:1]:
+                    with code.loop(begin, stop, count) as first:
+                        numbers = [code.add(first.index, p) for p in range(count)]
+                        from_, into = (
+                            [code.at(pointer, code.mul(number, step)) for number in numbers]
+                            for pointer, step in ((x_line, along[1]), (y_line, along[2]))
+                        )
+                        pixels(from_, into, taps, end)
+            number.next[0] = code.at(taps, end)
 
 
 def emit_lists(code: Code, columns_outside: bool) -> None:
-    """Write for each run the list of its taps: each of its own with each of the row's cells of the first two axes.
+    """Write for each run the list of its taps: each of its own with each of the rows' and of the slice's.
 
-    A list is walked once for all pixels of a run and all channels, in a single loop.
+    A list is walked in a single loop.
     """
-    with code.function("lists", *("ptr",) * 4, internal=True) as (program, cell_d, cell_h, lists):
+    with code.function("lists", *("ptr",) * 4, internal=True) as (program, slice_, rows, lists):
         r = code.words(program, RECORD)
-        outer = [code.words(cell, CELL) for cell in (cell_d, cell_h)]
+        outer = [code.words(slice_, CELL), code.words(rows, CELL)]  # a block begins as a cell does
 
         def write(axes: list[dict[str, str]], into: Value, input_: Value, weight: Value) -> Value:
             """The taps of these axes, each added to these distances; behind the last one."""
@@ -128,20 +142,23 @@ def emit_stages(code: Code, element: Element, columns_outside: bool) -> None:
         program, u = code.pointer(c["program"]), code.pointer(c["shared"])
         r = code.words(program, RECORD)
         bias = code.at(u, code.mul(r["taps"], r["u_row"]))
-        with code.loop(begin, end) as row:
-            h, rest = code.rest(row.index, r["cells_h"]), code.divided(row.index, r["cells_h"])
-            d, n = code.rest(rest, r["cells_d"]), code.divided(rest, r["cells_d"])
-            places = [code.table(program, r[f"cell_table_{axis}"], cell, CELL) for axis, cell in (("d", d), ("h", h))]
-            code.call("@lists", *(f"ptr {pointer}" for pointer in (program, *places, lists)))
-            cells = code.mul(*(code.words(place, CELL)["taps"] for place in places))
-            x = code.at(code.pointer(c["input"]), code.mul(n, r["x_image"]))
-            y = code.add(code.mul(d, r["y_d"]), code.mul(h, r["y_h"]))
-            y = code.at(code.pointer(c["output"]), code.add(code.mul(n, r["y_image"]), y))
-            with code.loop(0, r["groups"]) as number:
-                group = code.words(code.table(program, r["group_table"], number.index, GROUP), GROUP)
+        with code.loop(begin, end) as unit:
+            number, rest = code.rest(unit.index, r["blocks"]), code.divided(unit.index, r["blocks"])
+            d, n = code.rest(rest, r["cells"]), code.divided(rest, r["cells"])
+            slice_ = code.table(program, r["cell_table"], d, CELL)
+            rows = code.table(program, r["block_table"], number, BLOCK)
+            code.call("@lists", *(f"ptr {pointer}" for pointer in (program, slice_, rows, lists)))
+            block = code.words(rows, BLOCK)
+            cells = code.mul(code.words(slice_, CELL)["taps"], block["taps"])
+            x = code.at(code.pointer(c["input"]), code.add(code.mul(n, r["x_image"]), block["input"]))
+            y = code.add(code.mul(n, r["y_image"]), code.add(code.mul(d, r["y_d"]), block["output"]))
+            y = code.at(code.pointer(c["output"]), y)
+            with code.loop(0, r["groups"]) as index:
+                group = code.words(code.table(program, r["group_table"], index.index, GROUP), GROUP)
                 first = code.mul(group["channel"], size)
                 operands = (
-                    *(program, lists, cells, *(code.at(p, first) for p in (x, u, bias))),
+                    *(program, lists, cells, *(block[name] for name in ("count", "input_step", "output_step"))),
+                    *(code.at(p, first) for p in (x, u, bias)),
                     *(code.at(y, code.mul(first, r["copies"])), group["last"]),
                 )
                 texts = (f"{type_} {value}" for type_, value in zip(PIXELS, operands))
