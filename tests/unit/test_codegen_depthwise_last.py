@@ -174,7 +174,7 @@ def test_not_a_number_stays_in_its_windows_and_its_channel() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("conv2d n1 c4 o28 g4 i8x9 k3x3", "more than 6 outputs"),
+        ("conv2d n1 c4 o40 g4 i8x9 k3x3", "more than 9 outputs"),
         ("conv2d n1 c4 o4 g2 i8x9 k3x3", "groups differ"),
         ("conv2d n1 c3 o3 g3 i8x9 k3x3", "do not fill"),
         ("conv2d n1 c4 o4 g4 i40x41 k17x16", "taps"),

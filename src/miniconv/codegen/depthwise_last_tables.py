@@ -46,7 +46,9 @@ __all__ = [
     "taps_of",
 ]
 
-MOST_VECTORS = 6  # of outputs of a pixel at a time: as many sums, which hide the time that one takes
+MOST_VECTORS = (
+    9  # of outputs of a pixel at a time: many hide the time that a sum takes, and read long stretches of memory
+)
 MOST_ROWS = 8  # of a unit
 UNITS = 4  # for each of several threads, or more, if the rows are enough
 AXES = ("d", "h", "w")
