@@ -23,6 +23,7 @@ from miniconv.problem import ConvProblem
 __all__ = ["PATHS", "Path", "choose"]
 
 MOST_OUTPUTS = 4  # of a depthwise channel: more share its input better in the direct path's registers
+FLOAT64_TAP_BYTES = 1 << 19  # beyond, transformed weights come from memory for each of the few tiles that a block holds
 Refusal = Callable[[ConvProblem, Layout, Target], "str | None"]
 
 
@@ -47,6 +48,11 @@ def _of_few_outputs(refusal: Refusal) -> Refusal:
 def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
     del layout, target
     reason = winograd_refusal(problem)
+    size = problem.in_channels // problem.groups * problem.out_channels * 8
+    if reason is None and problem.dtype == "float64" and size > FLOAT64_TAP_BYTES:
+        return (
+            f"in float64 {size} bytes of weight a tap are more than the {FLOAT64_TAP_BYTES} that are read fast enough"
+        )
     if reason is None and not worth_it(problem):
         alone, many = winograd_gain(problem), winograd_gain(problem, MANY)
         return f"by count it is {alone:.2f} times as fast as the direct path for one image, {many:.2f} for one of many"
