@@ -43,7 +43,21 @@ conv1d c3 o3 g3 i40 k3 p1 bias
 conv_transpose2d n1 c4 o4 g4 i15x17 k3x4 p1x2 bias
 conv_transpose2d n1 c4 o8 g4 i15x17 k3x2 p3x2 d2x4 op1x3
 conv_transpose2d n1 c4 o4 g4 i9x40 k3x3 p4x3
-conv_transpose1d n1 c6 o6 g6 i9 k3 s1 p1 d3""".splitlines()
+conv_transpose1d n1 c6 o6 g6 i9 k3 s1 p1 d3
+conv_transpose1d n2 c5 o5 g5 i90 k4 s2 p1 bias
+conv_transpose1d n2 c3 o6 g3 i41 k3 s3 d2 op2 bias
+conv_transpose1d n1 c3 o3 g3 i2 k9 s7 op6
+conv_transpose2d n2 c5 o5 g5 i20x33 k4x4 s2x2 p1x1 bias
+conv_transpose2d n2 c5 o10 g5 i14x15 k3x3 s2x2 p1x1 bias
+conv_transpose2d n1 c4 o4 g4 i7x9 k3x3 s2x2 p1x1 op1x1
+conv_transpose2d n1 c4 o4 g4 i6x50 k5x6 s1x4 p2x1 d1x3
+conv_transpose2d n1 c4 o4 g4 i16x9 k6x2 s4x1 p1x0 d2x1
+conv_transpose2d n1 c3 o3 g3 i21x20 k2x3 s3x5 op1x2 bias
+conv_transpose2d n1 c3 o3 g3 i11x12 k16x16 s8x8 p4x4
+conv_transpose2d n1 c3 o3 g3 i1x40 k3x3 s5x6 p1x1
+conv_transpose2d n1 c3 o3 g3 i40x1 k3x2 s3x7 p1x0 op2x6
+conv_transpose2d n1 c2 o2 g2 i4x3 k4x3 s2x2 p3x1 d1x2
+conv_transpose2d n1 c2 o2 g2 i99x130 k4x4 s2x2 p1x1""".splitlines()
 
 SMALL = [text for text in PROBLEMS if ConvProblem.parse(text).multiply_adds < 200_000]
 
@@ -149,7 +163,7 @@ def test_not_a_number_stays_in_its_windows() -> None:
 REFUSED = {
     "conv2d n1 c4 o4 g2 i8x9 k3x3": "groups",
     "conv3d n1 c4 o4 g4 i8x9x7 k3x3x3": "three spatial axes",
-    "conv_transpose2d n1 c4 o4 g4 i8x9 k3x3 s2x1": "transposed",
+    "conv_transpose2d n1 c4 o4 g4 i8x9 k3x3 s2x9": "transposed",
     "conv2d n1 c4 o4 g4 i40x41 k17x16": "taps",
     "conv2d n1 c2 o2 g2 i3x400001 k3x3": "scratch memory",
 }

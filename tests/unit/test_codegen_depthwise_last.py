@@ -38,7 +38,13 @@ conv3d n2 c17 o17 g17 i5x4x6 k3x2x3 p1x0x2 s1x2x1 d1x1x2 bias
 conv_transpose1d n1 c6 o6 g6 i9 k3 s2 p1 d3
 conv_transpose2d n2 c33 o33 g33 i5x14 k4x3 s2x3 p1x1 op1x0 bias
 conv_transpose2d n1 c9 o9 g9 i5x6 k2x1 s5x3
-conv_transpose3d n1 c18 o18 g18 i3x2x4 k2x3x2 s2x1x3 p1x0x1""".splitlines()
+conv_transpose3d n1 c18 o18 g18 i3x2x4 k2x3x2 s2x1x3 p1x0x1
+conv2d n2 c33 o66 g33 i5x9 k3x3 p1x1 bias
+conv2d n1 c20 o60 g20 i6x5 k2x3 s2x1 p1x1 bias
+conv1d n2 c70 o280 g70 i9 k3 p1
+conv_transpose2d n2 c18 o54 g18 i4x5 k4x3 s2x3 p1x1 op1x0 bias
+conv_transpose2d n1 c5 o20 g5 i4x5 k3x2 bias
+conv1d n2 c9 o54 g9 i7 k2 bias""".splitlines()
 
 
 def targets() -> list[Target]:
@@ -168,8 +174,8 @@ def test_not_a_number_stays_in_its_windows_and_its_channel() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("conv2d n1 c4 o8 g4 i8x9 k3x3", "more than one"),
-        ("conv2d n1 c4 o4 g2 i8x9 k3x3", "more than one"),
+        ("conv2d n1 c4 o40 g4 i8x9 k3x3", "more than 9 outputs"),
+        ("conv2d n1 c4 o4 g2 i8x9 k3x3", "groups differ"),
         ("conv2d n1 c3 o3 g3 i8x9 k3x3", "do not fill"),
         ("conv2d n1 c4 o4 g4 i40x41 k17x16", "taps"),
     ],

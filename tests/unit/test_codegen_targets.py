@@ -117,7 +117,7 @@ def test_the_loop_over_taps_is_fused_and_keeps_its_sums_in_registers(name: str, 
     target = ELSEWHERE[name][0]
     for vectors in range(1, MOST_VECTORS + 1):
         code, together = Code(), pixels_together(target, vectors)
-        emit_pixels(code, Element.of(dtype, target), vectors, True, together)
+        emit_pixels(code, Element.of(dtype, target), vectors, 1, together)
         found = list(loops(jit.assembly(code, target)))
         fused = [sum(bool(re.match(FUSED[name], line)) for line in body) for body in found]
         assert fused == [together * vectors] + [vectors] * (together > 1), (vectors, together)

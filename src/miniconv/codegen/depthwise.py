@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from miniconv.codegen.depthwise_geometry import plane_bytes, window
+from miniconv.codegen.depthwise_geometry import MOST_UP, plane_bytes, window
 from miniconv.codegen.depthwise_kernels import emit_rows, emit_walk, rows_name
 from miniconv.codegen.depthwise_tables import Tables
 from miniconv.codegen.engine import Stage, Work
@@ -35,8 +35,8 @@ def depthwise_refusal(problem: ConvProblem, layout: Layout, target: Target) -> s
         return "groups differ from in_channels"
     if problem.spatial_dims > 2:
         return "three spatial axes"
-    if problem.transposed and any(stride > 1 for stride in problem.stride):
-        return "transposed with a stride"
+    if window(problem, -1).up > MOST_UP:
+        return f"transposed, and more than {MOST_UP} outputs in a row from one column of the input to the next"
     if layout.output[4] != itemsize and problem.output_size[-1] > 1:
         return "the output's columns are not consecutive"
     multiplier = problem.out_channels // problem.in_channels
@@ -64,7 +64,8 @@ def depthwise(problem: ConvProblem, layout: Layout, target: Target, threads: int
         itemsize=itemsize,
         threads=threads,
         lines=(
-            f"tile of {shape.rows} vectors of {target.lanes(itemsize)}, {shape.taps} kernel rows a step",
+            f"tile of {shape.rows} vectors of {target.lanes(itemsize)}, {shape.taps} kernel rows a step"
+            + f", for each of {shape.up} phases" * (shape.up > 1),
             f"input {'packed' if tables.packed else 'read in place'}, {tables.block} channels at a time, "
             f"{tables.bands} bands an image",
         ),
@@ -72,8 +73,8 @@ def depthwise(problem: ConvProblem, layout: Layout, target: Target, threads: int
 
 
 def _fitting(problem: ConvProblem, target: Target) -> Target:
-    """The target with vectors half as long, or a quarter, where a row of outputs fits one."""
-    row, size = problem.output_size[-1] * ITEMSIZE[problem.dtype], target.vector_bytes
+    """The target with vectors half as long, or a quarter, where a row of a phase's outputs fits one."""
+    row, size = window(problem, -1).count * ITEMSIZE[problem.dtype], target.vector_bytes
     while size >= 2 * max(row, LEAST_VECTOR_BYTES):
         size //= 2
     return replace(target, vector_bytes=size)

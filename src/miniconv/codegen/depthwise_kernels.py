@@ -9,38 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from miniconv.codegen.depthwise_geometry import Shape
-from miniconv.codegen.depthwise_tables import BAND, PHASE, RECORD, STEP, TILE
+from miniconv.codegen.depthwise_tables import BAND, PHASE, RECORD, STEP, TILE, TURN
 from miniconv.codegen.emit import Code, Value
 from miniconv.codegen.kernels import CONTEXT, Element
 
 __all__ = ["emit_rows", "emit_walk", "rows_name"]
 
-# The arguments of a micro-kernel: input, weight, bias, output, tiles, how many, steps, how many, bytes from an input
-# row to the next, from a weight row to the next, from an output row to the next, columns that are stored; how many
+# The arguments of a micro-kernel: input, weight, bias, output, tiles, how many, turns, steps, bytes from an input row
+# to the next, from a weight row to the next, from an output row to the next, columns that are stored; how many
 # channels, and bytes from one to the next of input, weight, bias and output.
-ROWS = ("ptr", "ptr", "ptr", "ptr", "ptr", "i64", "ptr", "i64", "i64", "i64", "i64", "i64", *["i64"] * 5)
+ROWS = ("ptr", "ptr", "ptr", "ptr", "ptr", "i64", "ptr", "ptr", "i64", "i64", "i64", "i64", *["i64"] * 5)
 
 
 def rows_name(shape: Shape) -> str:
     """The name of a micro-kernel in its module."""
-    return f"rows_{shape.rows}_{shape.taps}_{shape.step}{'_narrow' * shape.narrow}"
+    return f"rows_{shape.rows}_{shape.taps}_{shape.step}_{shape.up}{'_narrow' * shape.narrow}"
 
 
 def emit_rows(code: Code, element: Element, shape: Shape) -> None:
     """All tiles of some channels: in each, for every step, an input row is loaded once for all outputs that read it."""
     vector, align = element.vector, element.bytes
     with code.function(rows_name(shape), *ROWS) as arguments:
-        operands, (tiles, tile_count, steps, step_count) = arguments[:4], arguments[4:8]
+        operands, (tiles, tile_count, turns, steps) = arguments[:4], arguments[4:8]
         x_row, w_row, y_row, columns, channels, *distances = arguments[8:]
-        mask = element.mask(code, columns) if shape.narrow else ""
-        tile_end, step_end = code.mul(tile_count, 8 * len(TILE)), code.mul(step_count, 8 * len(STEP))
-        with code.loop(0, channels) as c, code.loop(0, tile_end, 8 * len(TILE)) as tile_loop:
-            x, w, bias, y = (code.at(p, code.mul(c.index, distance)) for p, distance in zip(operands, distances))
-            start = element.splat(code, code.load(element.type, bias, 0, align))
-            tile = code.words(code.at(tiles, tile_loop.index), TILE)
-            x_tile, y_now = code.at(x, tile["input"]), code.at(y, tile["output"])
+        firsts = [element.lanes * i for i in range(shape.up)]
+        masks = [element.mask(code, code.sub(columns, first)) for first in firsts] if shape.narrow else []
+        tile_end = code.mul(tile_count, 8 * len(TILE))
+
+        def summed(turn: dict[str, str], x_tile: str, w: str) -> list[Value]:
+            """The sums of one phase of outputs."""
             sums: list[tuple[str, Value]] = [(vector, "zeroinitializer")] * shape.rows
-            with code.loop(0, step_end, 8 * len(STEP), sums) as loop:
+            with code.loop(turn["begin"], turn["end"], 8 * len(STEP), sums) as loop:
                 step = code.words(code.at(steps, loop.index), STEP)
                 x_now, w_now = code.at(x_tile, step["input"]), code.at(w, step["weight"])
                 weights = []
@@ -54,12 +53,22 @@ def emit_rows(code: Code, element: Element, shape: Shape) -> None:
                         total = str(loop.next[m])
                         loop.next[m] = element.multiply_add(code, weights[i - m * shape.step], value, total)
                     x_now = code.at(x_now, x_row)
-            for total in loop.values:
-                result = code.op(f"fadd {vector} {total}, {start}")
-                if shape.narrow:
-                    element.store_some(code, mask, result, y_now)
-                else:
-                    code.store(vector, result, y_now, 0, align)
+            return list(loop.values)
+
+        with code.loop(0, channels) as c, code.loop(0, tile_end, 8 * len(TILE)) as tile_loop:
+            x, w, bias, y = (code.at(p, code.mul(c.index, distance)) for p, distance in zip(operands, distances))
+            start = element.splat(code, code.load(element.type, bias, 0, align))
+            tile = code.words(code.at(tiles, tile_loop.index), TILE)
+            x_tile, y_now = code.at(x, tile["input"]), code.at(y, tile["output"])
+            mine = code.at(turns, tile["turns"])
+            phases = [summed(code.words(code.at(mine, 8 * len(TURN) * p), TURN), x_tile, w) for p in range(shape.up)]
+            for totals in zip(*phases):
+                results = [code.op(f"fadd {vector} {total}, {start}") for total in totals]
+                for i, result in enumerate(element.interleaved(code, *results)):
+                    if shape.narrow:
+                        element.store_some(code, masks[i], result, y_now, firsts[i] * align)
+                    else:
+                        code.store(vector, result, y_now, firsts[i] * align, align)
                 y_now = code.at(y_now, y_row)
 
 
@@ -182,16 +191,17 @@ def emit_unit(code: Code, element: Element) -> None:
         distance = code.op(f"select i1 {packed}, i64 {r['plane']}, i64 {r['x_channel']}")
         y = code.at(code.pointer(c["output"]), code.add(code.mul(n, r["y_image"]), band["output"]))
         kernel = code.pointer(c["kernels"])
-        tiles, steps = (code.table(program, word) for word in (band["tile_table"], r["step_table"]))
+        words = band["tile_table"], r["turn_table"], r["step_table"]
+        tiles, turns, steps = (code.table(program, word) for word in words)
         every = r["multiplier"]
         with code.loop(0, every) as copy:
             channel = code.add(code.mul(first, every), copy.index)
             values = (
                 source,
-                code.at(code.pointer(c["weight"]), code.add(r["w_first"], code.mul(channel, r["w_channel"]))),
+                code.at(code.pointer(c["weight"]), code.mul(channel, r["w_channel"])),
                 code.at(code.pointer(c["bias"]), code.mul(channel, c["bias_step"])),
                 code.at(y, code.mul(channel, r["y_channel"])),
-                *(tiles, band["tiles"], steps, r["steps"], r["tap_row"], r["w_row"], r["y_row"], r["y_columns"]),
+                *(tiles, band["tiles"], turns, steps, r["tap_row"], r["w_row"], r["y_row"], r["y_columns"]),
                 *(
                     count,
                     distance,

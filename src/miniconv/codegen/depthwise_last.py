@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from miniconv.codegen.depthwise import ITEMSIZE, LEAST_VECTOR_BYTES, MOST_TAPS
 from miniconv.codegen.depthwise_last_kernels import emit_pixels, emit_stages, pixels_name
-from miniconv.codegen.depthwise_last_tables import GROUP, Tables
+from miniconv.codegen.depthwise_last_tables import GROUP, MOST_ROWS, MOST_VECTORS, Tables
 from miniconv.codegen.engine import Stage, Work
 from miniconv.codegen.jit import module
 from miniconv.codegen.schedule import Layout
@@ -29,8 +29,10 @@ def depthwise_last_refusal(problem: ConvProblem, layout: Layout, target: Target)
     """
     del target
     itemsize = ITEMSIZE[problem.dtype]
-    if not problem.groups == problem.in_channels == problem.out_channels:
-        return "a group has more than one input and one output channel"
+    if problem.groups != problem.in_channels:
+        return "groups differ from in_channels"
+    if problem.out_channels > MOST_VECTORS * problem.in_channels:
+        return f"more than {MOST_VECTORS} outputs of a channel"
     if problem.in_channels * itemsize < LEAST_VECTOR_BYTES:
         return f"{problem.in_channels} channels do not fill a vector"
     if layout.input[1] != itemsize or layout.output[1] != itemsize:
@@ -48,30 +50,31 @@ def depthwise_last(problem: ConvProblem, layout: Layout, target: Target, threads
     """
     target = _fitting(problem, target)
     itemsize = ITEMSIZE[problem.dtype]
-    lanes = target.lanes(itemsize)
-    tables = Tables.of(problem, layout, lanes, itemsize)
+    lanes, copies = target.lanes(itemsize), problem.out_channels // problem.in_channels
+    tables = Tables.of(problem, layout, lanes, itemsize, threads)
     for word, vectors in tables.groups.items():
-        kind = vectors, tables.columns_outside
-        kernels = module(emit_pixels, problem.dtype, target, *kind, pixels_together(target, vectors))
-        kernel = kernels.get_function_address(pixels_name(*kind))
+        kernels = module(emit_pixels, problem.dtype, target, vectors, copies, pixels_together(target, vectors * copies))
+        kernel = kernels.get_function_address(pixels_name(vectors, copies))
         tables.program[word + GROUP["kernel"]] = kernel
-    stages = module(emit_stages, problem.dtype, target)
+    stages = module(emit_stages, problem.dtype, target, tables.columns_outside)
     return Work(
         program=tables.program,
         stages=tuple(
             Stage(stages.get_function_address(name), units) for name, units in zip(("taps", "rows"), tables.units)
         ),
         kernels=0,
-        scratch_bytes=0,
+        scratch_bytes=tables.scratch_bytes,
         shared_bytes=tables.shared_bytes,
         itemsize=itemsize,
         threads=threads,
-        lines=(f"groups of {max(tables.groups.values())} vectors of {lanes} channels, a row of pixels at a time",),
+        lines=(
+            f"groups of {max(tables.groups.values())} vectors of {lanes} channels, at most {MOST_ROWS} rows at a time",
+        ),
     )
 
 
 def pixels_together(target: Target, vectors: int) -> int:
-    """How many pixels of so many vectors of channels the registers hold, beside a weight."""
+    """How many pixels of so many vectors of outputs the registers hold, beside a weight."""
     return max(1, min(MOST_PIXELS, (target.registers - 2) // vectors - 1))
 
 

@@ -5,31 +5,52 @@ so a pixel of the output is a sum of products of whole vectors, one for each tap
 
     y[pixel][channels] = bias[channels] + sum over taps of  x[pixel of the tap][channels] * u[tap][channels]
 
-Stage 1 writes u: the weight with its channels one behind another, and the bias as one tap more. Stage 2 computes a row
-of pixels a unit, some vectors of channels at a time, whose weights stay in the nearest cache.
+A channel that has several outputs (*copies*) is multiplied with as many u; the sums are interleaved before they are
+stored, for a channel's outputs are neighbours.
+
+Stage 1 writes u: the weight with its channels one behind another, and the bias as one tap more. Stage 2 computes a few
+rows of pixels a unit, some vectors of channels at a time, whose weights stay in the nearest cache.
 
 Which taps meet the input is data, for each cell of each axis a list (``taps_of``). So there is no padding to copy, and
-stride, dilation and a transposed convolution's stride are one and the same thing. The order in which they are added is
-that of the path that computes the problem with channels first, so that the bits are the same.
+stride, dilation and a transposed convolution's stride are one and the same thing. Most rows have the same taps, and so
+have most pixels of a row: such are computed together, from one list. The order in which taps are added is that of the
+path that computes the problem with channels first, so that the bits are the same.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from miniconv.codegen.depthwise_geometry import MOST_UP
 from miniconv.codegen.geometry import LINE_BYTES
 from miniconv.codegen.records import Table, rows_of
 from miniconv.codegen.schedule import Layout, split
 from miniconv.problem import ConvProblem
 
-__all__ = ["AXES", "CELL", "GROUP", "MOST_VECTORS", "RECORD", "RUN", "TAP", "Tables", "columns_outside", "taps_of"]
+__all__ = [
+    "AXES",
+    "BLOCK",
+    "CELL",
+    "GROUP",
+    "MOST_VECTORS",
+    "RECORD",
+    "RUN",
+    "TAP",
+    "Tables",
+    "columns_outside",
+    "taps_of",
+]
 
-MOST_VECTORS = 6  # of channels at a time: as many sums, which hide the time that one takes
+MOST_VECTORS = (
+    9  # of outputs of a pixel at a time: many hide the time that a sum takes, and read long stretches of memory
+)
+MOST_ROWS = 8  # of a unit
+UNITS = 4  # for each of several threads, or more, if the rows are enough
 AXES = ("d", "h", "w")
 
 
@@ -39,22 +60,35 @@ def _fields(*names: str) -> dict[str, int]:
 
 # Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
 RECORD = _fields(
-    *("channels", "taps", "u_row", "w_channel", "w_d", "w_h", "w_w", "kernel_h", "kernel_w"),
-    *("x_image", "y_image", "groups", "group_table"),
-    *(f"{name}_{axis}" for axis in "dh" for name in ("cells", "cell_table", "y")),
-    *("runs", "run_table"),
+    *(
+        "channels",
+        "copies",
+        "taps",
+        "u_row",
+        "u_copy",
+        "w_channel",
+        "w_copy",
+        "w_d",
+        "w_h",
+        "w_w",
+        "kernel_h",
+        "kernel_w",
+    ),
+    *("x_image", "y_image", "y_d", "groups", "group_table"),
+    *("cells", "cell_table", "blocks", "block_table", "runs", "run_table"),
 )
 # last: from the first vector to the last; kernel: the address of the micro-kernel
 GROUP = _fields("channel", "vectors", "last", "kernel")
-CELL = _fields("taps", "tap_table")  # of an output's index on one axis
-# Pixels of a row that the same taps meet; the taps' inputs are those of the first, the others' lie so far apart.
+CELL = _fields("taps", "tap_table")  # of an output's index on the first axis
+# Outputs of the last axis that the same taps meet; the taps' inputs are those of the first, the others' lie further.
 RUN = _fields("taps", "tap_table", "count", "input_step", "output", "output_step")
+BLOCK = _fields(*RUN, "input")  # some neighbours of such outputs of the axis before; input: from the taps' to theirs
 TAP = _fields("input", "weight")
 
 
 def columns_outside(problem: ConvProblem) -> bool:
     """Whether taps are added column by column and follow the input, as in the depthwise path; else row by row."""
-    return problem.spatial_dims <= 2 and not (problem.transposed and any(stride > 1 for stride in problem.stride))
+    return problem.spatial_dims <= 2 and not (problem.transposed and problem.stride[-1] > MOST_UP)
 
 
 def taps_of(problem: ConvProblem, axis: int) -> tuple[Table, Table, Table]:
@@ -82,13 +116,13 @@ def _meetings(problem: ConvProblem, axis: int) -> tuple[Table, Table, NDArray[np
     return inputs, taps, meets
 
 
-def _runs_of(problem: ConvProblem) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
-    """The outputs of the last axis that the same taps meet: the first one, how many, from one to the next, the taps.
+def _runs_of(problem: ConvProblem, axis: int) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+    """The outputs of an axis that the same taps meet: the first one, how many, from one to the next, the taps.
 
     The taps are pairs of indices, in the first output's input and in the weight.
     """
-    inputs, taps, meets = _meetings(problem, -1)
-    apart = problem.stride[-1] if problem.transposed else 1
+    inputs, taps, meets = _meetings(problem, axis)
+    apart = problem.stride[axis] if problem.transposed and -axis <= problem.spatial_dims else 1
     runs = []
     for begin in range(min(apart, len(meets))):
         these = meets[begin::apart]
@@ -110,6 +144,7 @@ class Tables:
         columns_outside: the order in which taps are added.
         units: of the stages 1 and 2.
         shared_bytes: u.
+        scratch_bytes: the lists of the taps of a unit.
     """
 
     program: NDArray[np.int64]
@@ -117,18 +152,23 @@ class Tables:
     columns_outside: bool
     units: tuple[int, int]
     shared_bytes: int
+    scratch_bytes: int
 
     @classmethod
-    def of(cls, problem: ConvProblem, layout: Layout, lanes: int, itemsize: int) -> Tables:
+    def of(cls, problem: ConvProblem, layout: Layout, lanes: int, itemsize: int, threads: int = 1) -> Tables:
         """The tables for operands that lie as ``layout`` says; a vector has so many lanes, at most one a channel."""
         x, w, y = layout
         channels, taps = problem.in_channels, math.prod(problem.kernel_size)
         kernel = (1, 1, 1, *problem.kernel_size)
-        u_row = -(-channels * itemsize // LINE_BYTES) * LINE_BYTES
+        copies = problem.out_channels // channels
+        u_copy = -(-channels * itemsize // LINE_BYTES) * LINE_BYTES
+        u_row = u_copy * copies
+        w_channel, w_copy = (w[0], w[1]) if problem.transposed else (w[0] * copies, w[0])
         record = {
-            **{"channels": channels, "taps": taps, "u_row": u_row, "kernel_h": kernel[-2], "kernel_w": kernel[-1]},
-            **{"w_channel": w[0], "w_d": w[2], "w_h": w[3], "w_w": w[4]},
-            **{"x_image": x[0], "y_image": y[0]},
+            **{"channels": channels, "copies": copies, "taps": taps, "u_row": u_row, "u_copy": u_copy},
+            **{"kernel_h": kernel[-2], "kernel_w": kernel[-1]},
+            **{"w_channel": w_channel, "w_copy": w_copy, "w_d": w[2], "w_h": w[3], "w_w": w[4]},
+            **{"x_image": x[0], "y_image": y[0], "y_d": y[2]},
         }
         words: list[Table] = [np.zeros(len(RECORD), np.int64)]
 
@@ -137,25 +177,47 @@ class Tables:
             words.append(rows.reshape(-1))
             return begin
 
-        for number, axis in enumerate("dh"):
-            count, inputs, indices = taps_of(problem, number - 3)
-            after = math.prod(kernel[len(kernel) - 2 + number :])
-            tap_table = table(rows_of(inputs * x[2 + number], indices * (after * u_row)))
-            cells = table(rows_of(count, tap_table + len(TAP) * (count.cumsum() - count)))
-            record |= {f"cells_{axis}": len(count), f"cell_table_{axis}": cells, f"y_{axis}": y[2 + number]}
-        step = x[4] * (1 if problem.transposed else problem.stride[-1])
-        runs = []
-        for output, pixels, apart, met in _runs_of(problem):
-            tap_table = table(np.array([(i * x[4], k * u_row) for i, k in met], np.int64))
-            runs.append((len(met), tap_table, pixels, step, output * y[4], apart * y[4]))
-        record |= {"runs": len(runs), "run_table": table(np.array(runs))}
-        vectors = split(-(-channels // lanes), MOST_VECTORS)
+        count, inputs, indices = taps_of(problem, -3)
+        tap_table = table(rows_of(inputs * x[2], indices * (math.prod(kernel[-2:]) * u_row)))
+        cells = table(rows_of(count, tap_table + len(TAP) * (count.cumsum() - count)))
+        record |= {"cells": len(count), "cell_table": cells}
+
+        def runs(axis: int) -> list[tuple[int, ...]]:
+            """The runs of an axis."""
+            stride = problem.stride[axis] if -axis <= problem.spatial_dims and not problem.transposed else 1
+            after = u_row if axis == -1 else kernel[-1] * u_row
+            found: list[tuple[int, ...]] = []
+            for output, number, apart, met in _runs_of(problem, axis):
+                tap_table = table(np.array([(i * x[axis], k * after) for i, k in met], np.int64))
+                place = output * y[axis], apart * y[axis]
+                found.append((len(met), tap_table, number, stride * x[axis], *place))
+            return found
+
+        columns, images = runs(-1), problem.batched_output_shape[0]
+        record |= {"runs": len(columns), "run_table": table(np.array(columns))}
+        rows = images * len(count) * (1, 1, *problem.output_size)[-2]
+        most = max(1, min(MOST_ROWS, rows // (UNITS * threads))) if threads > 1 else MOST_ROWS
+        blocks = [
+            (taps_, tap_table, size, step, output + first * further, further, first * step)
+            for taps_, tap_table, number, step, output, further in runs(-2)
+            for size, first in _pieces(number, most)
+        ]
+        record |= {"blocks": len(blocks), "block_table": table(np.array(blocks))}
+        list_taps = int(count.max()) * max(block[0] for block in blocks) * sum(run[0] for run in columns)
+        vectors = split(-(-channels // lanes), max(1, MOST_VECTORS // copies))
         first = [lanes * sum(vectors[:i]) for i in range(len(vectors))]
         # the last vector of all begins earlier, so that it is whole: some channels are computed twice
         last = [min(lanes * (n - 1), channels - lanes - begin) for begin, n in zip(first, vectors)]
         begin = table(np.array([(c, n, at * itemsize, 0) for c, n, at in zip(first, vectors, last)]))
         record |= {"groups": len(vectors), "group_table": begin}
         words[0][:] = [record[name] for name in RECORD]
-        rows = problem.batched_output_shape[0] * record["cells_d"] * record["cells_h"]
+        units = taps + 1, images * record["cells"] * record["blocks"]
         groups = {begin + len(GROUP) * i: n for i, n in enumerate(vectors)}
-        return cls(np.concatenate(words), groups, columns_outside(problem), (taps + 1, rows), (taps + 1) * u_row)
+        scratch = list_taps * 8 * len(TAP)
+        return cls(np.concatenate(words), groups, columns_outside(problem), units, (taps + 1) * u_row, scratch)
+
+
+def _pieces(total: int, most: int) -> list[tuple[int, int]]:
+    """``total`` in pieces of at most so many: the size of each, and where it begins."""
+    sizes = split(total, most)
+    return list(zip(sizes, accumulate(sizes, initial=0)))

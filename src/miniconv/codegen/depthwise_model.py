@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miniconv.codegen.depthwise_tables import BAND, PHASE, RECORD, STEP, TILE, Tables
+from miniconv.codegen.depthwise_tables import BAND, PHASE, RECORD, STEP, TILE, TURN, Tables
 from miniconv.codegen.model import _memory, _record
 
 __all__ = ["run"]
@@ -80,8 +80,18 @@ class _Model:
                 y = n * r["y_image"] + channel * r["y_channel"] + band["output"]
                 for t in range(band["tiles"]):
                     tile = _record(self.program, band["tile_table"] + t * len(TILE), TILE)
-                    sums = self.micro_kernel(source, at + tile["input"], r["w_first"] + channel * r["w_channel"])
-                    self.store(sums, 0 if self.bias is None else self.bias[channel], y + tile["output"])
+                    turns = [
+                        _record(self.program, r["turn_table"] + tile["turns"] // 8 + len(TURN) * p, TURN)
+                        for p in range(self.shape.up)
+                    ]
+                    sums = [
+                        self.micro_kernel(source, at + tile["input"], channel * r["w_channel"], turn) for turn in turns
+                    ]
+                    self.store(
+                        np.stack(sums, -1).reshape(self.shape.rows, -1),
+                        0 if self.bias is None else self.bias[channel],
+                        y + tile["output"],
+                    )
 
     def zeros(self, begin: int, size: int) -> None:
         """At least so many bytes of zeros, in whole vectors."""
@@ -99,12 +109,12 @@ class _Model:
                 for i in range(phase["count"]):
                     self.scratch[into + i] = self.input[(from_ + i * r["x_step"]) // self.itemsize]
 
-    def micro_kernel(self, source: Values, x: int, w: int) -> Values:
-        """A tile's sums over all steps: each loads input rows, and adds each to the outputs that read it."""
+    def micro_kernel(self, source: Values, x: int, w: int, turn: Record) -> Values:
+        """A tile's sums of one phase over its steps: each loads rows, and adds each to the outputs that read it."""
         r, shape = self.record, self.shape
         sums = np.zeros((shape.rows, self.lanes), source.dtype)
-        for s in range(r["steps"]):
-            step = _record(self.program, r["step_table"] + s * len(STEP), STEP)
+        for at in range(turn["begin"], turn["end"], 8 * len(STEP)):
+            step = _record(self.program, r["step_table"] + at // 8, STEP)
             for i in range((shape.rows - 1) * shape.step + shape.taps):
                 at = (x + step["input"] + i * r["tap_row"]) // self.itemsize
                 row = source[at : at + self.lanes]
@@ -115,9 +125,9 @@ class _Model:
         return sums
 
     def store(self, sums: Values, bias: Any, y: int) -> None:
-        """Write a tile: whole vectors, or where a row of the output is shorter the lanes that belong to it."""
+        """Write a tile: all of it, or where a row of the output is shorter what belongs to it."""
         r = self.record
-        columns = r["y_columns"] if self.shape.narrow else self.lanes
+        columns = r["y_columns"] if self.shape.narrow else sums.shape[1]
         for m, row in enumerate(sums):
             at = (y + m * r["y_row"]) // self.itemsize
             self.output[at : at + columns] = row[:columns] + bias

@@ -70,10 +70,24 @@ class Element:
         with code.loop(0, size, self.bytes * self.lanes) as loop:
             code.store(self.vector, "zeroinitializer", pointer, loop.index, self.bytes)
 
-    def interleaved(self, code: Code, a: str, b: str) -> list[str]:
-        """``a[0], b[0], a[1], b[1], ...``: two vectors."""
-        order = [i + self.lanes * side for i in range(self.lanes) for side in (0, 1)]
-        return [self.shuffled(code, a, b, half) for half in (order[: self.lanes], order[self.lanes :])]
+    def interleaved(self, code: Code, *rows: str) -> list[str]:
+        """``a[0], b[0], ..., a[1], b[1], ...``: as many vectors as there are."""
+        count, lanes = len(rows), self.lanes
+        if count > 2 and count % 2 == 0:
+            pairs = [self.interleaved(code, *pair) for pair in zip(rows, rows[count // 2 :])]
+            return [vector for side in zip(*pairs) for vector in self.interleaved(code, *side)]
+        places = [divmod(place, count) for place in range(count * lanes)]  # lane of a row, and which row
+        vectors = []
+        for begin in range(0, count * lanes, lanes):
+            vector = rows[0]
+            for number, row in enumerate(rows[1:], 1):
+                order = [
+                    lane + lanes if at == number else lane if number == 1 and at == 0 else i
+                    for i, (lane, at) in enumerate(places[begin : begin + lanes])
+                ]
+                vector = self.shuffled(code, vector, row, order)
+            vectors.append(vector)
+        return vectors
 
     def every_second(self, code: Code, a: str, b: str) -> list[str]:
         """The even lanes of ``a`` and ``b``, and the odd ones."""

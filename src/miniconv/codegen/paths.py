@@ -23,27 +23,36 @@ from miniconv.problem import ConvProblem
 __all__ = ["PATHS", "Path", "choose"]
 
 MOST_OUTPUTS = 4  # of a depthwise channel: more share its input better in the direct path's registers
+FLOAT64_TAP_BYTES = 1 << 19  # beyond, transformed weights come from memory for each of the few tiles that a block holds
+Refusal = Callable[[ConvProblem, Layout, Target], "str | None"]
 
 
 class Path(NamedTuple):
     """One way of computing: how its work is prepared, why it is not taken, and whether it adds plain products only."""
 
     prepare: Callable[[ConvProblem, Layout, Target, int], Work]
-    refusal: Callable[[ConvProblem, Layout, Target], str | None]
+    refusal: Refusal
     plain: bool
 
 
-def _no_depthwise(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
-    reason = depthwise_refusal(problem, layout, target)
-    outputs = problem.out_channels // problem.groups
-    if reason is None and outputs > MOST_OUTPUTS:
-        return f"{outputs} outputs of one channel, which share their input better in registers"
+def _of_few_outputs(refusal: Refusal) -> Refusal:
+    def reason(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
+        outputs, refused = problem.out_channels // problem.groups, refusal(problem, layout, target)
+        if refused is None and outputs > MOST_OUTPUTS:
+            return f"{outputs} outputs of one channel, which share their input better in registers"
+        return refused
+
     return reason
 
 
 def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
     del layout, target
     reason = winograd_refusal(problem)
+    size = problem.in_channels // problem.groups * problem.out_channels * 8
+    if reason is None and problem.dtype == "float64" and size > FLOAT64_TAP_BYTES:
+        return (
+            f"in float64 {size} bytes of weight a tap are more than the {FLOAT64_TAP_BYTES} that are read fast enough"
+        )
     if reason is None and not worth_it(problem):
         alone, many = winograd_gain(problem), winograd_gain(problem, MANY)
         return f"by count it is {alone:.2f} times as fast as the direct path for one image, {many:.2f} for one of many"
@@ -51,8 +60,8 @@ def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | 
 
 
 PATHS = {
-    "depthwise": Path(depthwise, _no_depthwise, plain=True),
-    "depthwise_last": Path(depthwise_last, depthwise_last_refusal, plain=True),
+    "depthwise": Path(depthwise, _of_few_outputs(depthwise_refusal), plain=True),
+    "depthwise_last": Path(depthwise_last, _of_few_outputs(depthwise_last_refusal), plain=True),
     "winograd": Path(winograd, _no_winograd, plain=False),
     "direct": Path(engine.direct, lambda problem, layout, target: None, plain=True),
 }

@@ -56,7 +56,8 @@ __all__ = [
 
 Triple = tuple[int, int, int]
 
-STEPS_IN_REGISTERS = 256  # then the sums go to the tile in memory: shorter sums, smaller rounding errors
+STEPS_IN_REGISTERS = 192  # then the sums go to the tile in memory: shorter sums, smaller rounding errors
+LEAST_PANEL_STEPS = 256  # of a chunk of channels, where panels are kept: each chunk's sums are added to the output
 PANEL_STEPS = 2048  # of a chunk of channels, where panels are made: more would not stay in the cache
 PAGE_BYTES = 4096
 ZONED_CELLS = 1 << 14  # of the input's plane: all rows from the first tap's to the last one's are packed together
@@ -271,10 +272,7 @@ def choose_sums(axes: Pass, channels: int, outputs: int, budget_bytes: int, item
     largest = max(1, budget_bytes // (_plane_cells(axes, _box_size(axes, 0)) * itemsize))
     if panelled:
         largest = min(largest, max(1, _panel_steps(axes, channels * taps, outputs, budget_bytes // itemsize) // taps))
-    together = max(1, STEPS_IN_REGISTERS // taps)
-    chunk = -(-channels // -(-channels // largest))
-    rounded = -(-chunk // together) * together  # no block of steps need be short before the last
-    return Sums(min(channels, rounded if rounded <= largest else chunk), panelled)
+    return Sums(-(-channels // -(-channels // largest)), panelled)
 
 
 def _panel_steps(axes: Pass, steps: int, outputs: int, budget: int) -> int:
@@ -285,7 +283,7 @@ def _panel_steps(axes: Pass, steps: int, outputs: int, budget: int) -> int:
     """
     positions = max(MIN_POSITIONS, math.prod(axis.count for axis in axes))
     if 2 * outputs * min(steps, PANEL_STEPS) > budget:
-        return min(steps, max(STEPS_IN_REGISTERS, budget // positions))
+        return min(steps, max(LEAST_PANEL_STEPS, budget // positions))
     return min(steps, PANEL_STEPS)
 
 

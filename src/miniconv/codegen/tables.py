@@ -311,8 +311,8 @@ class _Writer:
             if size not in tables:
                 rows = [
                     (begin, count, c * geometry.channel, c * w_channel, c * len(taps))
-                    for c in range(0, size, together)
-                    for begin, count in _ranges(min(together, size - c) * len(taps))
+                    for c, n in _parts(size, together)
+                    for begin, count in _parts(n * len(taps), STEPS_IN_REGISTERS)
                 ]
                 tables[size] = len(rows), self.table(rows)
             chunks.append((first, size, *tables[size], first * w_channel))
@@ -345,6 +345,10 @@ def _lines(size: int) -> int:
     return -(-size // LINE_BYTES) * LINE_BYTES
 
 
-def _ranges(count: int) -> list[tuple[int, int]]:
-    """``count`` steps in ranges that are summed in registers; one empty range where there are none."""
-    return [(i, min(STEPS_IN_REGISTERS, count - i)) for i in range(0, max(1, count), STEPS_IN_REGISTERS)]
+def _parts(total: int, largest: int) -> list[tuple[int, int]]:
+    """``split``, the beginning and the size of each part; one empty part of nothing.
+
+    Parts are equal because an error grows faster than the length of the longest sum.
+    """
+    sizes = split(total, largest) or [0]
+    return list(zip(accumulate(sizes, initial=0), sizes))
