@@ -7,11 +7,14 @@ an import for instance, is made while nobody may fork.
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
-__all__ = ["UNFORKED", "cached_property"]
+__all__ = ["UNFORKED", "cached_property", "loading"]
 
 T = TypeVar("T", covariant=True)
 
@@ -20,6 +23,27 @@ UNFORKED = threading.RLock()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=UNFORKED.acquire, after_in_parent=UNFORKED.release, after_in_child=UNFORKED.release)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around imports: meanwhile nobody forks, and Python does not look for garbage in cycles.
+
+    What is loaded is there to stay. But so many new objects can set off a search through all that there are, and those
+    of torch take a tenth of a second.
+
+    >>> with loading():
+    ...     gc.isenabled()
+    False
+    """
+    with UNFORKED:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collects:
+                gc.enable()
 
 
 class cached_property(functools.cached_property[T]):

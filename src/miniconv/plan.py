@@ -25,7 +25,7 @@ from miniconv.algorithms import ALGORITHMS, im2col
 from miniconv.arrays import Array
 from miniconv.codegen import unavailable_reason
 from miniconv.dtypes import DTYPES
-from miniconv.lazy import UNFORKED, cached_property
+from miniconv.lazy import cached_property, loading
 from miniconv.problem import ConvProblem
 from miniconv.settings import current
 
@@ -276,7 +276,7 @@ def _engine_reason(problem: ConvProblem) -> str | None:
 @lru_cache(maxsize=1)
 def _missing() -> str | None:
     """Why there is no engine in this process, or None; a program is told once."""
-    with UNFORKED:  # it imports, and a child could not
+    with loading():
         reason = unavailable_reason()
     if reason is not None:
         warnings.warn(f"{reason}. Convolutions are right, but slower", RuntimeWarning, stacklevel=2)
@@ -285,7 +285,7 @@ def _missing() -> str | None:
 
 def _compile(problem: ConvProblem) -> Compiled:
     """``problem``, in the dtype that it is computed in, for the engine."""
-    with UNFORKED:
+    with loading():
         from miniconv.codegen.operands import Compiled
 
     return Compiled(_batched(problem))

@@ -27,8 +27,8 @@ from miniconv.codegen.depthwise_last import pixels_together
 from miniconv.codegen.depthwise_last_kernels import emit_pixels
 from miniconv.codegen.depthwise_last_tables import MOST_VECTORS
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micro_kernel_name, unrolled_steps
-from miniconv.codegen.records import MAX_ROWS, MAX_VECTORS
+from miniconv.codegen.kernels import Element, emit_function, emit_micro_kernel, micro_kernel_name, unrolled_steps
+from miniconv.codegen.records import MAX_ROWS, MAX_VECTORS, PARTS
 from miniconv.codegen.schedule import choose_tile, split
 from miniconv.codegen.target import TARGETS, Target
 
@@ -80,7 +80,8 @@ def test_objects_are_made_for_machines_that_are_not_here(name: str, dtype: str) 
     target, magic = ELSEWHERE[name]
     element = Element.of(dtype, target)
     code = Code()
-    emit_walk(code, element)
+    for part in PARTS:
+        emit_function(code, element, part)
     tile = choose_tile(64, 3136, target, element.bytes)
     for panel in (False, True):
         emit_micro_kernel(code, element, panel, *tile)
@@ -104,6 +105,7 @@ def test_the_inner_loop_is_fused_and_keeps_its_sums_in_registers(name: str, dtyp
         found = list(loops(jit.assembly(code, target)))
         fused = [sum(bool(re.match(FUSED[name], line)) for line in body) for body in found]
         unrolled = unrolled_steps(element, panel, rows, vectors)
+        fused = [count for count in fused if count]  # a third loop, of one turn, adds what there was before
         assert fused == [unrolled * rows * vectors] * (unrolled > 1) + [rows * vectors], (rows, vectors)
         stack = [line for body in found for line in body if re.search(r"\[sp|\(%rsp", line)]
         sums = [line for line in stack if re.search(r"\b[qdsv]\d|[xyz]mm", line)]

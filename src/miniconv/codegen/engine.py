@@ -141,10 +141,11 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -
     itemsize = kernels.element.bytes
     schedule = Schedule.of(problem, layout, target, itemsize, threads)
     tile, box = schedule.tile, schedule.box
+    table = kernels.kernel_table(schedule.kernels)
     return Work(
         program=schedule.program,
-        stages=(Stage(kernels.run_address, schedule.units),),
-        kernels=kernels.kernel_table(schedule.kernels),
+        stages=(Stage(kernels.address("run"), schedule.units),),
+        kernels=table,
         scratch_bytes=schedule.scratch_bytes,
         shared_bytes=0,
         itemsize=itemsize,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -13,8 +14,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from miniconv.codegen.emit import Code
-from miniconv.codegen.kernels import Element, emit_micro_kernel, emit_walk, micro_kernel_name
-from miniconv.codegen.records import KERNELS
+from miniconv.codegen.kernels import Element, Function, emit_function, function_name, function_number
+from miniconv.codegen.records import KERNELS, PARTS
 from miniconv.codegen.target import RUNS, TARGETS, Target
 from miniconv.lazy import UNFORKED
 from miniconv.settings import TARGET
@@ -163,29 +164,33 @@ def _compiled(emit: Callable[..., None], dtype: str, target: Target, *arguments:
 
 
 class Library:
-    """The compiled kernels of one element type on one target."""
+    """The compiled kernels of one element type on one target: each is compiled when a schedule first names it."""
 
     def __init__(self, dtype: str, target: Target) -> None:
         self.element = Element.of(dtype, target)
         self.target = target
         self._dtype = dtype
-        self._kernels = np.zeros(KERNELS, np.int64)
-        self.run_address = module(emit_walk, dtype, target).get_function_address("run")
+        self._table = np.zeros(math.prod(KERNELS) + len(PARTS), np.int64)
 
-    def kernel_table(self, kernels: frozenset[tuple[bool, int, int]]) -> int:
-        """The address of the table of micro-kernels, with these in it."""
+    def kernel_table(self, functions: frozenset[Function]) -> int:
+        """The address of the table of functions, with these in it; what is missing is compiled as one module."""
         with _LOCK:
-            missing = [key for key in sorted(kernels) if not self._kernels[tuple(map(int, key))]]
+            missing = [f for f in sorted(functions, key=function_number) if not self._table[function_number(f)]]
             if missing:
-                engine = module(_emit_micro_kernels, self._dtype, self.target, *missing)
-                for key in missing:
-                    self._kernels[tuple(map(int, key))] = engine.get_function_address(micro_kernel_name(*key))
-        return int(self._kernels.ctypes.data)
+                compiled = module(_emit_functions, self._dtype, self.target, *missing)
+                for function in missing:
+                    address = compiled.get_function_address(function_name(function))
+                    self._table[function_number(function)] = address
+        return int(self._table.ctypes.data)
+
+    def address(self, part: str) -> int:
+        """Where that function begins, which is in the table."""
+        return int(self._table[PARTS[part]])
 
 
-def _emit_micro_kernels(code: Code, element: Element, *kernels: tuple[bool, int, int]) -> None:
-    for kernel in kernels:
-        emit_micro_kernel(code, element, *kernel)
+def _emit_functions(code: Code, element: Element, *functions: Function) -> None:
+    for function in functions:
+        emit_function(code, element, function)
 
 
 def library(dtype: str, target: Target) -> Library:

@@ -7,12 +7,24 @@ same name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from miniconv.codegen.element import Element
 from miniconv.codegen.emit import Code, Value
-from miniconv.codegen.moves import emit_copy, emit_copy_across, emit_pack, emit_panel, emit_store, emit_store_across
-from miniconv.codegen.records import BLOCK, CHUNK, HEAD, ITEM, MAX_VECTORS, PASS, RUN, STEPS, TILE
+from miniconv.codegen.moves import emit_pack, emit_panel, emit_store, emit_store_across
+from miniconv.codegen.records import BLOCK, CHUNK, HEAD, ITEM, KERNELS, MAX_VECTORS, PARTS, PASS, RUN, STEPS, TILE
 
-__all__ = ["CONTEXT", "Element", "emit_micro_kernel", "emit_walk", "micro_kernel_name"]
+__all__ = [
+    "CONTEXT",
+    "Element",
+    "Function",
+    "emit_function",
+    "emit_micro_kernel",
+    "function_name",
+    "function_number",
+    "micro_kernel_name",
+]
 
 # What a call hands over: addresses and sizes, 64 bits each.
 CONTEXT = {
@@ -77,26 +89,22 @@ def emit_micro_kernel(code: Code, element: Element, panel: bool, rows: int, vect
                             i = m * vectors + v
                             loop.next[i] = element.multiply_add(code, weight, values[v], loop.next[i])
             sums_now = [(vector, total) for total in loop.values]
-        is_more, is_last = code.test("ne", more, 0), code.op(f"icmp ne ptr {y}, null")
-        for continues in (False, True):
-            for ends in (False, True):
-                begin = is_more if continues else code.negated(is_more)
-                end = is_last if ends else code.negated(is_last)
-                with code.when(code.op(f"and i1 {begin}, {end}")):
-                    for i, total in enumerate(loop.values):
-                        m, v = divmod(i, vectors)
-                        if continues:
-                            before = code.load(vector, sums, i * size, element.bytes)
-                            total = code.op(f"fadd {vector} {before}, {total}")
-                        into: tuple[Value, Value] = (sums, i * size)
-                        if ends:
-                            if v == 0:
-                                one = code.load(element.type, bias, code.mul(bias_step, m), element.bytes)
-                                added = element.splat(code, one)
-                                row = code.at(y, code.mul(y_row, m))
-                            total = code.op(f"fadd {vector} {total}, {added}")
-                            into = (row, v * size)
-                        code.store(vector, total, *into, element.bytes)
+        once = code.op(f"zext i1 {code.test('ne', more, 0)} to i64")
+        with code.loop(0, once, carried=sums_now) as loop:  # once or not at all
+            for i, total in enumerate(loop.values):
+                before = code.load(vector, sums, i * size, element.bytes)
+                loop.next[i] = code.op(f"fadd {vector} {before}, {total}")
+        is_last = code.op(f"icmp ne ptr {y}, null")
+        into, from_ = (code.op(f"select i1 {is_last}, ptr {there}, ptr {sums}") for there in (y, bias))
+        row_bytes = code.op(f"select i1 {is_last}, i64 {y_row}, i64 {vectors * size}")
+        for m in range(rows):
+            one = code.load(element.type, from_, code.mul(bias_step, m), element.bytes)
+            # to be continued, not finished: minus zero leaves every number as it is
+            one = code.op(f"select i1 {is_last}, {element.type} {one}, {element.type} -0.0")
+            added, row = element.splat(code, one), code.at(into, code.mul(row_bytes, m))
+            for v in range(vectors):
+                total = code.op(f"fadd {vector} {loop.values[m * vectors + v]}, {added}")
+                code.store(vector, total, row, v * size, element.bytes)
 
 
 def _row_distance(code: Code, odd: dict[int, Value], row: int) -> Value:
@@ -127,7 +135,7 @@ def emit_item(code: Code, element: Element) -> None:
             start = x_chunk = code.at(x, code.mul(chunk["channel"], r["x_channel"]))
             with code.when(packed):
                 arguments = (f"ptr {pointer}" for pointer in (program, record, item, x_chunk, planes))
-                code.call("@pack", *arguments, f"i64 {chunk['channels']}")
+                code.call(_part(code, c, r["packed"]), *arguments, f"i64 {chunk['channels']}")
             for axis in "dhw":
                 start = code.at(start, code.mul(box[axis], r[f"x_{axis}"]))
             source = code.op(f"select i1 {packed}, ptr {planes}, ptr {start}")
@@ -142,11 +150,17 @@ def emit_item(code: Code, element: Element) -> None:
                 tile = code.table(program, r["tile_table"], t.index, TILE)
                 panel = code.at(code.at(scratch, r["panels"]), code.mul(t.index, r["panel"]))
                 with code.when(code.op(f"and i1 {panelled}, {code.test('eq', turn.index, 0)}")):
-                    code.call("@panel", *(f"ptr {p}" for p in (program, record, chunk_record, tile, source, panel)))
+                    places = (program, record, chunk_record, tile, source, panel)
+                    code.call(_part(code, c, r["panelled"]), *(f"ptr {p}" for p in places))
                 from_ = code.op(f"select i1 {panelled}, ptr {panel}, ptr {source}")
                 numbers = (c_loop.index, g, first, code.add(first, each))
                 pointers = (program, context, record, chunk_record, tile, from_, w, y, scratch)
                 code.call("@tile", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))
+
+
+def _part(code: Code, context: dict[str, str], number: Value) -> str:
+    """The function of that number in the table of kernels."""
+    return code.load("ptr", code.pointer(context["kernels"]), code.mul(number, 8))
 
 
 def emit_tile(code: Code, element: Element) -> None:
@@ -191,52 +205,42 @@ def emit_tile(code: Code, element: Element) -> None:
             with code.when(code.negated(direct)):
                 pointers = (program, context, record, tile_record, sums, code.at(y, y_row), biases)
                 numbers = (rows["rows"], chunk_number)
-                code.call("@runs", *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))
+                code.call(_part(code, c, r["store"]), *(f"ptr {p}" for p in pointers), *(f"i64 {i}" for i in numbers))
 
 
-def emit_runs(code: Code, element: Element) -> None:
-    """The sums of a tile to where they belong, run after run."""
-    with code.function("runs", *["ptr"] * 7, *["i64"] * 2, internal=True) as args:
+def emit_runs(code: Code, element: Element, across: bool) -> None:
+    """The sums of a tile to where they belong, run after run; across its rows where channels lie one behind another."""
+    for to_bias in (True, False):
+        (emit_store_across if across else emit_store)(code, element, to_bias)
+    with code.function(f"runs{'_across' * across}", *["ptr"] * 7, *["i64"] * 2) as args:
         program, context, record, tile_record, sums, y, bias, rows, chunk_number = args
         c, r, tile = code.words(context, CONTEXT), code.words(record, PASS), code.words(tile_record, TILE)
         first = code.test("eq", chunk_number, 0)
         runs = code.table(program, tile["run_table"])
         row_bytes = code.mul(tile["vectors"], element.bytes * element.lanes)
-        unit, in_line = (code.test("eq", r[f"y_{name}"], element.bytes) for name in ("channel", "w"))
-        across = code.op(f"and i1 {unit}, {code.negated(in_line)}")
-        with code.loop(0, code.op(f"select i1 {across}, i64 {tile['runs']}, i64 0")) as run_loop:
-            run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
-            from_, into = code.at(sums, code.mul(run["lane"], element.bytes)), code.at(y, run["output"])
-            numbers = f"i64 {run['count']}", f"i64 {r['y_w']}", f"ptr {bias}", f"i64 {c['bias_step']}"
-            for condition, name in ((first, "first"), (code.negated(first), "more")):
-                with code.when(condition):
-                    lines = f"ptr {from_}", f"i64 {row_bytes}", f"i64 {rows}", f"ptr {into}"
-                    code.call(f"@across_{name}", *lines, *numbers)
-        rows_left = code.op(f"select i1 {across}, i64 0, i64 {rows}")
-        with code.loop(0, rows_left) as m:
+
+        def each_run(sums: str, y: str, kernel: str, *arguments: str) -> None:
+            with code.loop(0, tile["runs"]) as run_loop:
+                run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
+                from_, into = code.at(sums, code.mul(run["lane"], element.bytes)), code.at(y, run["output"])
+                ends = f"ptr {into}", f"i64 {run['count']}", f"i64 {r['y_w']}"
+                for condition, name in ((first, "first"), (code.negated(first), "more")):
+                    with code.when(condition):
+                        code.call(f"@{kernel}_{name}", f"ptr {from_}", *arguments[:-1], *ends, arguments[-1])
+
+        if across:
+            lines, biases = (f"i64 {row_bytes}", f"i64 {rows}"), f"ptr {bias}, i64 {c['bias_step']}"
+            each_run(sums, y, "across", *lines, biases)
+            return
+        with code.loop(0, rows) as m:
             row_sums = code.at(sums, code.mul(m.index, row_bytes))
             row_y = code.at(y, code.mul(m.index, r["y_channel"]))
             added = code.load(element.type, bias, code.mul(m.index, c["bias_step"]), element.bytes)
-            with code.loop(0, tile["runs"]) as run_loop:
-                run = code.words(code.at(runs, code.mul(run_loop.index, 8 * len(RUN))), RUN)
-                from_ = code.at(row_sums, code.mul(run["lane"], element.bytes))
-                into = code.at(row_y, run["output"])
-                line = f"i64 {run['count']}, i64 {r['y_w']}, {element.type} {added}"
-                for condition, name in ((first, "first"), (code.negated(first), "more")):
-                    with code.when(condition):
-                        code.call(f"@store_{name}", f"ptr {from_}", f"ptr {into}", line)
+            each_run(row_sums, row_y, "store", f"{element.type} {added}")
 
 
-def emit_walk(code: Code, element: Element) -> None:
-    """Everything but the micro-kernels; ``run`` computes the units from ``begin`` to ``end``."""
-    emit_copy(code, element)
-    emit_copy_across(code, element)
-    for first in (True, False):
-        emit_store(code, element, first)
-        emit_store_across(code, element, first)
-    emit_pack(code, element)
-    emit_panel(code, element)
-    emit_runs(code, element)
+def emit_run(code: Code, element: Element) -> None:
+    """The loops around everything; ``run`` computes the units from ``begin`` to ``end``."""
     emit_tile(code, element)
     emit_item(code, element)
     with code.function("run", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
@@ -249,3 +253,37 @@ def emit_walk(code: Code, element: Element) -> None:
             item = code.table(program, head["item_table"], i, ITEM)
             pointers = (program, context, item)
             code.call("@item", *(f"ptr {p}" for p in pointers), f"i64 {n}", f"i64 {g}", f"ptr {scratch}")
+
+
+_PARTS: dict[str, Callable[[Code, Element], None]] = {
+    "run": emit_run,
+    "pack": partial(emit_pack, across=False),
+    "pack_across": partial(emit_pack, across=True),
+    "panel": emit_panel,
+    "runs": partial(emit_runs, across=False),
+    "runs_across": partial(emit_runs, across=True),
+}
+
+Function = str | tuple[bool, int, int]
+"""A function of the table: one of ``PARTS``, or a micro-kernel: whether of panels, rows, vectors."""
+
+
+def function_name(function: Function) -> str:
+    """The function's name in its module."""
+    return function if isinstance(function, str) else micro_kernel_name(*function)
+
+
+def function_number(function: Function) -> int:
+    """The function's place in the table of kernels."""
+    if isinstance(function, str):
+        return PARTS[function]
+    panel, rows, vectors = function
+    return (panel * KERNELS[1] + rows) * KERNELS[2] + vectors
+
+
+def emit_function(code: Code, element: Element, function: Function) -> None:
+    """A function of the table, and what it calls."""
+    if isinstance(function, str):
+        _PARTS[function](code, element)
+    else:
+        emit_micro_kernel(code, element, *function)

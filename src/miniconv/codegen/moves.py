@@ -123,9 +123,10 @@ def emit_copy_across(code: Code, element: Element) -> None:
                         element.store_some(code, some, value, target, code.mul(channel, i))
 
 
-def emit_pack(code: Code, element: Element) -> None:
+def emit_pack(code: Code, element: Element, across: bool) -> None:
     """Copy a chunk's cells to scratch, zeros where the input has none: a plane a channel and phase."""
-    with code.function("pack", "ptr", "ptr", "ptr", "ptr", "ptr", "i64", internal=True) as args:
+    (emit_copy_across if across else emit_copy)(code, element)
+    with code.function(f"pack{'_across' * across}", "ptr", "ptr", "ptr", "ptr", "ptr", "i64") as args:
         program, record, item, x, scratch, channels = args
         r, box = code.words(record, PASS), code.words(item, ITEM)
 
@@ -135,11 +136,9 @@ def emit_pack(code: Code, element: Element) -> None:
                 at = code.add(code.mul(k.index, r["channel"]), code.mul(loop.index, element.bytes))
                 element.store_some(code, mask, "zeroinitializer", pointer, at)
 
-        unit, dense = (code.test("eq", r[f"x_{name}"], element.bytes) for name in ("channel", "w"))
-        across = code.op(f"and i1 {unit}, {code.negated(dense)}")
-        most = code.op(f"select i1 {across}, i64 {element.lanes}, i64 1")
+        most = element.lanes if across else 1
         with code.loop(0, channels, most) as c, code.loop(0, r["phases"]) as p:
-            together = code.least(code.sub(channels, c.index), most)
+            together = code.least(code.sub(channels, c.index), most) if across else 1
             table = code.at(program, code.mul(code.add(r["phase_table"], code.mul(p.index, 3)), 8))
             phase = code.words(table, {"d": 0, "h": 1, "w": 2})
             plane = code.at(scratch, code.mul(c.index, r["channel"]))
@@ -169,12 +168,10 @@ def emit_pack(code: Code, element: Element) -> None:
                     bytes_apart = code.mul(r["step_w"], r["x_w"])
                     target, count = code.at(into, code.mul(begin, element.bytes)), code.sub(end, begin)
                     numbers = f"i64 {bytes_apart}", f"i64 {count}"
-                    with code.when(across):
-                        plane_bytes = f"i64 {r['channel']}"
-                        code.call(
-                            "@copy_across", f"ptr {target}", plane_bytes, f"ptr {source}", *numbers, f"i64 {together}"
-                        )
-                    with code.when(code.negated(across)):
+                    if across:
+                        planes = f"i64 {r['channel']}", f"i64 {together}"
+                        code.call("@copy_across", f"ptr {target}", planes[0], f"ptr {source}", *numbers, planes[1])
+                    else:
                         code.call("@copy", f"ptr {target}", f"ptr {source}", *numbers)
                 zeros(into, end, r["pitch"])
             rows = code.mul(r["slice"], r["rows_d"])
@@ -184,7 +181,7 @@ def emit_pack(code: Code, element: Element) -> None:
 def emit_panel(code: Code, element: Element) -> None:
     """Copy what a tile reads in a chunk's steps to consecutive memory: a row of vectors a step."""
     size = element.bytes * element.lanes
-    with code.function("panel", *["ptr"] * 6, internal=True) as args:
+    with code.function("panel", *["ptr"] * 6) as args:
         program, record, chunk_record, tile_record, x, panel = args
         r, chunk, tile = code.words(record, PASS), code.words(chunk_record, CHUNK), code.words(tile_record, TILE)
         row_bytes = code.mul(tile["vectors"], size)

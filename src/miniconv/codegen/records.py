@@ -14,9 +14,12 @@ else share. It names tables in turn:
     source_table  SOURCE: a vector of a panel's row, and where in the box's input it comes from
 
 Distances are bytes, sizes and counts elements. Tables are named by the word of the program where they begin.
+``packed``, ``panelled`` and ``store`` are numbers of functions (``PARTS``) that do it, or 0 where it is not done.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ __all__ = [
     "ITEM",
     "KERNELS",
     "MAX_VECTORS",
+    "PARTS",
     "PASS",
     "RUN",
     "SOURCE",
@@ -43,6 +47,11 @@ MAX_ROWS, MAX_VECTORS = 30, 6  # of a tile
 # The table of micro-kernels has an address for each number of rows and vectors: first of those that read a table of
 # steps, then of those that walk a panel.
 KERNELS = (2, MAX_ROWS + 1, MAX_VECTORS + 1)
+# Behind them it has one for each other function that a program may call. A program names it by this number.
+PARTS = {
+    name: math.prod(KERNELS) + index
+    for index, name in enumerate(("run", "pack", "pack_across", "panel", "runs", "runs_across"))
+}
 
 
 def rows_of(*columns: Table) -> Table:
@@ -67,7 +76,7 @@ PASS = _fields(
     *("pitch", "overlap", "row", "slice", "plane", "channel"),
     *("panelled", "panels", "panel"),  # the first panel in scratch memory, and from a tile's to the next one's
     *("w_group", "w_row", "steps", "chunks", "chunk_table"),
-    *("y_image", "y_group", "y_channel", "y_w"),
+    *("y_image", "y_group", "y_channel", "y_w", "store"),
     *("outputs", "block_table", "tiles", "tile_table", "channels_outside"),
 )
 CHUNK = _fields("channel", "channels", "blocks", "block_table", "weight")

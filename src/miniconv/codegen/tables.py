@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise, product
 import numpy as np
 
 from miniconv.codegen.geometry import LINE_BYTES, Geometry, in_place, packed
-from miniconv.codegen.records import HEAD, KERNELS, PASS, TILE, Table, rows_of
+from miniconv.codegen.records import HEAD, KERNELS, PARTS, PASS, TILE, Table, rows_of
 from miniconv.codegen.schedule import (
     PAGE_BYTES,
     STEPS_IN_REGISTERS,
@@ -49,7 +49,7 @@ class Schedule:
     Attributes:
         program: the tables.
         tile: the register tile of the first pass.
-        kernels: the (whether of panels, rows, vectors) of the micro-kernels that are called.
+        kernels: the functions that are called: micro-kernels, and those that ``PARTS`` names.
         scratch_bytes: what a thread needs beside the operands.
         packed: whether input is copied.
         box: the first pass's box.
@@ -59,7 +59,7 @@ class Schedule:
 
     program: Table
     tile: Tile
-    kernels: frozenset[tuple[bool, int, int]]
+    kernels: frozenset[str | tuple[bool, int, int]]
     scratch_bytes: int
     packed: bool
     box: Box
@@ -101,7 +101,7 @@ class _Writer:
         self.size = (sizes[0], sizes[1], sizes[2])
         self.words: list[Table] = [np.zeros(len(HEAD), np.int64)]
         self.end = len(HEAD)
-        self.kernels: set[tuple[bool, int, int]] = set()
+        self.kernels: set[str | tuple[bool, int, int]] = {"run"}
         self.scratch_bytes = 0
         self.records: dict[tuple[object, ...], tuple[int, int]] = {}
 
@@ -219,6 +219,11 @@ class _Writer:
         tiles[:, TILE["kernel"]] = walks * KERNELS[1] * KERNELS[2] + tiles[:, TILE["vectors"]]
         vectors = tiles[0, TILE["vectors"]].item(), tiles[-1, TILE["vectors"]].item()
         self.kernels |= set(product([walks], set(blocks), vectors))
+        store = "runs_across" if y_w != self.itemsize == self.layout.output[1] else "runs"
+        if len(chunks) > 1 or not tiles[:, TILE["dense"]].all():
+            self.kernels.add(store)
+        pack = "pack_across" if self.layout.input[4] != self.itemsize == self.layout.input[1] else "pack"
+        self.kernels.update(name for name, used in ((pack, geometry.packed), ("panel", sums.panelled)) if used)
         phases = list(product(*(axis.phases for axis in axes)))
         all_steps = sums.channels * cells_of(axes)
         inputs = sums.channels * lanes.total * self.itemsize
@@ -244,13 +249,14 @@ class _Writer:
             "rows_d": shape[0] + axes[0].halo,
             "rows_h": geometry.slice // geometry.row,
             **geometry._asdict(),
-            **{"panelled": sums.panelled, "panels": panels, "panel": panel},
+            "packed": PARTS[pack] * geometry.packed,
+            **{"panelled": PARTS["panel"] * sums.panelled, "panels": panels, "panel": panel},
             "w_group": w_group * w[0],
             "w_row": w_row,
             "steps": plain,
             "chunks": len(chunks),
             "chunk_table": self.table(chunks),
-            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1], "y_w": y_w},
+            **{"y_image": y[0], "y_group": y[1] * self.outputs, "y_channel": y[1], "y_w": y_w, "store": PARTS[store]},
             "outputs": self.outputs,
             "block_table": self.table(list(zip(accumulate(blocks, initial=0), blocks))),
             "tiles": len(tiles),

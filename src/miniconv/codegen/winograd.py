@@ -51,7 +51,8 @@ def winograd(problem: ConvProblem, layout: Layout, target: Target, threads: int)
     kernels = library(problem.dtype, target)
     itemsize = kernels.element.bytes
     schedule = WinogradSchedule.of(problem, layout, target, itemsize, threads)
-    stages = module(emit_stages, problem.dtype, target, F2)
+    turns = any(schedule.program[HEAD[name]] > 1 for name in ("turned_in", "turned_out"))
+    stages = module(emit_stages, problem.dtype, target, F2, turns)
     return Work(
         program=schedule.program,
         stages=tuple(

@@ -54,7 +54,7 @@ def emit_input(code: Code, element: Element) -> None:
                 code.call("@tiles_in", *(f"ptr {p}" for p in (head, region, buffer, v)))
 
 
-def emit_fill(code: Code, element: Element) -> None:
+def emit_fill(code: Code, element: Element, turns: bool) -> None:
     """The cells that exist of a region's input to its buffer, for one channel or for a vector's width of them."""
     lanes = element.lanes
     with code.function("fill", *["ptr"] * 4, "i64", internal=True) as (head, record, x, scratch, together):
@@ -63,13 +63,14 @@ def emit_fill(code: Code, element: Element) -> None:
         into = code.at(code.at(scratch, region["buffer"]), code.add(region["first_row"], region["first_column"]))
         columns, step = region["columns_seen"], h["buffer"]
         full = code.test("eq", together, lanes), code.test("sge", columns, lanes), code.test("sgt", h["turned_in"], 1)
-        turned = code.op(f"and i1 {full[0]}, {code.op(f'and i1 {full[1]}, {full[2]}')}")
+        turned = code.op(f"and i1 {full[0]}, {code.op(f'and i1 {full[1]}, {full[2]}')}") if turns else "false"
         with code.loop(0, region["rows_seen"]) as row:
             target = code.at(into, code.mul(row.index, region["pitch"]))
             cells = code.at(source, code.mul(row.index, h["x_row"]))
-            with code.when(turned):
-                numbers = f"i64 {columns}", f"i64 {h['x_column']}", f"i64 {step}"
-                code.call("@turn", f"ptr {target}", f"ptr {cells}", *numbers)
+            if turns:
+                with code.when(turned):
+                    numbers = f"i64 {columns}", f"i64 {h['x_column']}", f"i64 {step}"
+                    code.call("@turn", f"ptr {target}", f"ptr {cells}", *numbers)
             some = code.op(f"and i1 {code.negated(turned)}, {code.test('sgt', columns, 0)}")
             with code.when(some), code.loop(0, together) as c:
                 one = f"ptr {code.at(target, code.mul(c.index, step))}"
@@ -135,7 +136,7 @@ def emit_products(code: Code, element: Element) -> None:
                     code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
 
 
-def emit_outputs(code: Code, element: Element, form: Form) -> None:
+def emit_outputs(code: Code, element: Element, form: Form, turns: bool) -> None:
     """The output from M: transformed back, plus bias, a row of it after another; and a check of every number."""
     size, lanes = element.bytes, element.lanes
     with code.function("outputs", *["ptr"] * 5, *["i64"] * 2, internal=True) as arguments:
@@ -176,14 +177,15 @@ def emit_outputs(code: Code, element: Element, form: Form) -> None:
                             for k, vector in enumerate(element.interleaved(code, *values)):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
-                full = code.test("eq", code.rest(number, lanes), 0)
-                due = code.op(f"or i1 {full}, {code.test('eq', number, count)}")
-                now = code.op(f"and i1 {enough}, {due}")
-                with code.when(now):  # the last outputs, though some of them be written again
-                    begin = code.sub(code.add(output, 1), lanes)
-                    target = code.at(y, code.mul(begin, h["y_channel"]))
-                    pointers = (f"ptr {p}" for p in (head, block, target, all_lines))
-                    code.call("@place_turned", *pointers, f"i64 {code.sub(number, lanes)}")
+                if turns:
+                    full = code.test("eq", code.rest(number, lanes), 0)
+                    due = code.op(f"or i1 {full}, {code.test('eq', number, count)}")
+                    now = code.op(f"and i1 {enough}, {due}")
+                    with code.when(now):  # the last outputs, though some of them be written again
+                        begin = code.sub(code.add(output, 1), lanes)
+                        target = code.at(y, code.mul(begin, h["y_channel"]))
+                        pointers = (f"ptr {p}" for p in (head, block, target, all_lines))
+                        code.call("@place_turned", *pointers, f"i64 {code.sub(number, lanes)}")
                 with code.when(code.negated(enough)):
                     target = code.at(y, code.mul(output, h["y_channel"]))
                     code.call("@place", *(f"ptr {p}" for p in (head, block, target, lines)))
@@ -254,19 +256,20 @@ def emit_block(code: Code, element: Element) -> None:
                     code.do(f"store atomic i64 1, ptr {flag} monotonic, align 8")  # other threads may set it too
 
 
-def emit_stages(code: Code, element: Element, form: Form) -> None:
-    """The stages ``weights`` and ``tiles``, and what they call."""
+def emit_stages(code: Code, element: Element, form: Form, turns: bool) -> None:
+    """The stages ``weights`` and ``tiles``, and what they call; ``turns``: for operands that are channels_last too."""
     emit_copy(code, element)
     emit_taps(code, element)
     emit_weights(code, element, form)
-    emit_turn(code, element)
-    emit_fill(code, element)
+    if turns:
+        emit_turn(code, element)
+        emit_place_turned(code, element)
+    emit_fill(code, element, turns)
     emit_tiles_in(code, element, form)
     emit_input(code, element)
     emit_products(code, element)
     emit_place(code, element)
-    emit_place_turned(code, element)
-    emit_outputs(code, element, form)
+    emit_outputs(code, element, form, turns)
     emit_block(code, element)
     with code.function("tiles", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):
         _, head = context_of(code, context)

@@ -24,7 +24,7 @@ from miniconv.problem import ConvProblem
 from miniconv.remembering import Bounded
 from miniconv.settings import current as settings
 from miniconv.torch_ops._derivatives import bias_grad
-from miniconv.torch_ops._plain import looker_for
+from miniconv.torch_ops._plain import ReadyGradients, looker_for
 
 __all__ = ["close_report", "open_report", "torchs_own"]
 
@@ -35,13 +35,17 @@ CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
 
 class Decision(NamedTuple):
-    """Who computes a problem: a plan, its output by ``forward`` if the engine has it ready, or torch for a reason."""
+    """Who computes a problem: a plan, its output by ``forward`` if the engine has it ready, or torch for a reason.
+
+    ``gradient`` gives a gradient if the engine has that ready.
+    """
 
     kind: str
     backward_kind: str
     plan: ConvPlan | None
     reason: str
     forward: Callable[..., Tensor] | None = None
+    gradient: Callable[[str, Tensor, Tensor], Tensor | None] = lambda slot, grad_output, other: None
 
     def refused(self, reason: str) -> Decision:
         """The same problem, left to torch."""
@@ -208,14 +212,24 @@ def _backward(
         return decision.refused("torch has no complex gradients here, but states them in real parts"), None
     wants_input, wants_weight, wants_bias = options[-1]
     return decision, (
-        chosen.input_grad(grad_output, weight) if wants_input else None,
-        _weight_grad(chosen, grad_output, input, weight) if wants_weight else None,
+        _input_grad(decision, chosen, grad_output, weight) if wants_input else None,
+        _weight_grad(decision, chosen, grad_output, input, weight) if wants_weight else None,
         bias_grad(grad_output, problem.spatial_dims) if wants_bias else None,
     )
 
 
-def _weight_grad(chosen: ConvPlan, grad_output: Tensor, input: Tensor, weight: Tensor) -> Tensor:
+def _input_grad(decision: Decision, chosen: ConvPlan, grad_output: Tensor, weight: Tensor) -> Tensor:
+    """The input's gradient."""
+    ready = decision.gradient("input", grad_output, weight)
+    result: Tensor = chosen.input_grad(grad_output, weight) if ready is None else ready
+    return result
+
+
+def _weight_grad(decision: Decision, chosen: ConvPlan, grad_output: Tensor, input: Tensor, weight: Tensor) -> Tensor:
     """The weight's gradient; that of an empty batch is zero, and has the weight's strides as torch's has."""
+    ready = decision.gradient("weight", grad_output, input)
+    if ready is not None:
+        return ready
     result: Tensor = chosen.weight_grad(grad_output, input) if grad_output.numel() else torch.zeros_like(weight)
     return result
 
@@ -256,6 +270,6 @@ def _look_into(
         else:
             problem = ConvProblem.from_conv(*described, **given, dims=dims)
         chosen = plan(problem)
-        return undecided._replace(plan=chosen, forward=chosen.ready(*operands))
+        return undecided._replace(plan=chosen, forward=chosen.ready(*operands), gradient=ReadyGradients(chosen))
     except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
         return undecided.refused(str(error).splitlines()[0])

@@ -22,7 +22,7 @@ from miniconv.settings import current as settings
 from miniconv.torch_ops._call import frame
 from miniconv.torch_ops._derivatives import Call, record
 
-__all__ = ["is_plain", "looker_for", "plain"]
+__all__ = ["ReadyGradients", "is_plain", "looker_for", "plain"]
 
 Tensor = torch.Tensor
 
@@ -68,32 +68,34 @@ def looker_for(algorithm: str | None = None) -> Callable[..., bytes]:
     return looker(capsule)
 
 
-class _Known(Call):
-    """What a plain call decided: its plan, the engine's work, and that of its derivatives as they are wanted."""
+class ReadyGradients:
+    """The gradients of one plan by the engine: its work for operands that look alike is prepared once."""
 
-    __slots__ = ("_gradients", "plan")
+    __slots__ = ("_known", "plan")
 
-    def __init__(self, plan: ConvPlan, compute: Callable[..., Tensor]) -> None:
-        super().__init__("grad", frame(plan.problem).geometry, compute, transformed=False)
+    def __init__(self, plan: ConvPlan) -> None:
         self.plan = plan
-        self._gradients: Bounded[tuple[Any, ...], Callable[..., Tensor]] = Bounded(LAYOUTS)
+        self._known: Bounded[tuple[Any, ...], Callable[..., Tensor]] = Bounded(LAYOUTS)
 
-    def gradient(self, slot: str, tangent: Tensor, other: Tensor) -> Tensor | None:
-        """The gradient in ``slot``, not recorded; None if that is not the engine's."""
-        if _is_transformed() or any(type(x) not in _PLAIN_TYPES or x.is_neg() for x in (tangent, other)):
-            return None
+    def __call__(self, slot: str, grad_output: Tensor, other: Tensor) -> Tensor | None:
+        """The gradient in ``slot``, not recorded; None if that is not the engine's, or its operands do not fit.
+
+        Args:
+            slot: ``"input"`` or ``"weight"``.
+            grad_output, other: plain tensors, of which none is to be negated as it is read.
+        """
         now = settings()
-        seen = looker_for(now.algorithm)(tangent, other)
+        seen = looker_for(now.algorithm)(grad_output, other)
         if not seen:
             return None
         key = (slot, seen, now, get_num_threads())
-        run = self._gradients.get(key)
+        run = self._known.get(key)
         if run is None:
-            found = self._found(slot, tangent, other)
+            found = self._found(slot, grad_output, other)
             if found is None:
                 return None
-            run = self._gradients.remember(key, found)
-        return run(tangent, other)
+            run = self._known.remember(key, found)
+        return run(grad_output, other)
 
     def _found(self, slot: str, grad_output: Tensor, other: Tensor) -> Callable[..., Tensor] | None:
         problem = self.plan.problem
@@ -103,6 +105,22 @@ class _Known(Call):
             return None
         find = self.plan.ready_input_grad if slot == "input" else self.plan.ready_weight_grad
         return find(grad_output, other)
+
+
+class _Known(Call):
+    """What a plain call decided: the engine's work, and that of its derivatives as they are wanted."""
+
+    __slots__ = ("_gradients",)
+
+    def __init__(self, plan: ConvPlan, compute: Callable[..., Tensor]) -> None:
+        super().__init__("grad", frame(plan.problem).geometry, compute, transformed=False)
+        self._gradients = ReadyGradients(plan)
+
+    def gradient(self, slot: str, tangent: Tensor, other: Tensor) -> Tensor | None:
+        """The gradient in ``slot``, not recorded; None if that is not the engine's."""
+        if _is_transformed() or any(type(x) not in _PLAIN_TYPES or x.is_neg() for x in (tangent, other)):
+            return None
+        return self._gradients(slot, tangent, other)
 
 
 _known: Bounded[tuple[Any, ...], _Known] = Bounded(1024)
