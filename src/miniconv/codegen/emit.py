@@ -122,6 +122,11 @@ class Code:
         """Put it there."""
         self.do(f"store {type_} {value}, ptr {self.at(pointer, distance)}, align {align}")
 
+    def prefetch(self, pointer: Value) -> None:
+        """Bring what lies there near, soon; the address may be anything."""
+        name = self.declare("@llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.call(name, f"ptr {pointer}", "i32 0", "i32 3", "i32 1")  # to read, as near as can be, data
+
     def pointer(self, address: Value) -> str:
         """The memory at an address."""
         return self.op(f"inttoptr i64 {address} to ptr")
