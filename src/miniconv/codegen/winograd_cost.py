@@ -46,11 +46,11 @@ def winograd_gain(problem: ConvProblem, images: int = 1) -> float:
         images: how many there are.
 
     >>> round(winograd_gain(ConvProblem.parse("conv2d n1 c64 o64 i56x56 k3x3 p1x1")), 1)
-    1.6
+    1.4
     >>> round(winograd_gain(ConvProblem.parse("conv2d n1 c64 o64 i112x112 k3x3 s2x2 p1x1")), 1)
     1.3
     >>> round(winograd_gain(ConvProblem.parse("conv2d n1 c512 o512 i7x7 k3x3 p1x1")), 1)
-    0.4
+    0.6
     """
     channels, outputs = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     form = form_of(problem.kernel_size, problem.stride)
