@@ -193,5 +193,5 @@ def _bound_of_plan(problem: ConvProblem) -> tuple[str, float]:
     """What miniconv chooses by itself: the engine says in ``explain`` when it takes its Winograd path."""
     chosen = plan(problem)
     if chosen.algorithm == ENGINE:
-        return ("winograd_f2" if "path winograd" in chosen.explain() else "direct"), 0.0
+        return ("winograd" if "path winograd" in chosen.explain() else "direct"), 0.0
     return ALGORITHMS[chosen.algorithm].bound, fft.BOUND_CONSTANT

@@ -123,9 +123,9 @@ class Code:
         self.do(f"store {type_} {value}, ptr {self.at(pointer, distance)}, align {align}")
 
     def prefetch(self, pointer: Value) -> None:
-        """What lies there will be read soon: bring it to the second cache, if there is any such memory."""
-        name = self.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.do(f"call void @{name}(ptr {pointer}, i32 0, i32 2, i32 1)")
+        """Bring what lies there near, soon; the address may be anything."""
+        name = self.declare("@llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.call(name, f"ptr {pointer}", "i32 0", "i32 3", "i32 1")  # to read, as near as can be, data
 
     def pointer(self, address: Value) -> str:
         """The memory at an address."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from miniconv.codegen.emit import Code, Value
 from miniconv.codegen.kernels import CONTEXT, Element
-from miniconv.codegen.winograd_form import Matrix
+from miniconv.codegen.winograd_axis import Matrix
 
 __all__ = [
+    "across",
+    "combined",
     "context_of",
-    "flat",
     "row_at",
     "stretch_at",
     "stretch_of",
@@ -18,31 +19,43 @@ __all__ = [
 ]
 
 
-def transform(code: Code, element: Element, matrix: Matrix, x: list[list[str]]) -> list[list[str]]:
-    """``matrix @ x @ matrix.T`` of vectors, in adds and halvings: nothing is multiplied by a zero."""
-    columns = [_combined(code, element, matrix, list(column)) for column in zip(*x)]
-    return [_combined(code, element, matrix, list(row)) for row in zip(*columns)]
+def transform(
+    code: Code, element: Element, rows: Matrix, columns: Matrix, x: Callable[[int], list[str]]
+) -> Iterator[list[str]]:
+    """The rows of ``rows @ x @ columns.T``, row i of x being ``x(i)``, in adds and halvings: none meets a zero.
+
+    What a row needs is asked for when its turn has come, so that it can stay in registers.
+    """
+    for line in combined(code, element, rows, x):
+        yield across(code, element, columns, line)
 
 
-def _combined(code: Code, element: Element, matrix: Matrix, x: Sequence[str]) -> list[str]:
-    """``matrix @ x``: in each row a sum, and one multiplication where its numbers are not ones."""
-    results = []
+def combined(code: Code, element: Element, matrix: Matrix, x: Callable[[int], list[str]]) -> Iterator[list[str]]:
+    """The rows of ``matrix @ x``."""
     for row in matrix:
-        terms = sorted(((c, value) for c, value in zip(row, x) if c), key=lambda term: term[0] < 0)
-        (scale, total), *others = terms
-        for c, value in others:
-            total = code.op(f"{'fadd' if c > 0 else 'fsub'} {element.vector} {total}, {value}")
-        results.append(total if scale == 1 else code.op(f"fmul {element.vector} {total}, {_constant(element, scale)}"))
-    return results
+        needed = [x(i) if c else [] for i, c in enumerate(row)]
+        width = max(map(len, needed))
+        yield [_sum(code, element, row, [line[j] if line else "" for line in needed]) for j in range(width)]
+
+
+def across(code: Code, element: Element, matrix: Matrix, x: Sequence[str]) -> list[str]:
+    """``matrix @ x``."""
+    return [_sum(code, element, row, x) for row in matrix]
+
+
+def _sum(code: Code, element: Element, row: Sequence[float], x: Sequence[str]) -> str:
+    """``row @ x``: a sum, and one multiplication where its numbers are not ones."""
+    terms = sorted(((c, value) for c, value in zip(row, x) if c), key=lambda term: term[0] < 0)
+    (scale, total), *others = terms
+    if scale < 0:
+        scale, total = -scale, code.op(f"fneg {element.vector} {total}")
+    for c, value in others:
+        total = code.op(f"{'fadd' if c > 0 else 'fsub'} {element.vector} {total}, {value}")
+    return total if scale == 1 else code.op(f"fmul {element.vector} {total}, {_constant(element, scale)}")
 
 
 def _constant(element: Element, number: float) -> str:
     return f"splat ({element.type} {number:e})"
-
-
-def flat(square: list[list[str]]) -> list[str]:
-    """The rows of a square, one behind another."""
-    return [vector for row in square for vector in row]
 
 
 def context_of(code: Code, context: str) -> tuple[dict[str, str], str]:

@@ -1,4 +1,4 @@
-"""The words of the Winograd path: its matrices, the tables' fields, and which problems it has a form for."""
+"""The words of the Winograd path: its sizes, the tables' fields, and which problems it has a form for."""
 
 from __future__ import annotations
 
@@ -6,60 +6,37 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
+from miniconv.codegen.winograd_axis import LARGEST_KERNEL, LARGEST_STRIDE, Form, form_of
 from miniconv.problem import ConvProblem
 
 __all__ = [
     "BLOCK",
-    "CHANNELS",
     "CHUNK",
-    "F2",
     "HEAD",
-    "KERNEL",
+    "JOINED",
     "LINE_BYTES",
-    "OUT",
     "PART",
-    "PLACES",
     "REGION",
     "SCRATCH_BYTES",
-    "SEEN",
     "SHARED_BYTES",
     "STAGGER",
     "STEPS",
     "TURN_BYTES",
-    "Form",
     "Lattice",
-    "Matrix",
+    "channels_together",
     "images_together",
     "lattices_of",
     "refusal",
 ]
 
-Matrix = tuple[tuple[float, ...], ...]
-
-OUT, SEEN, KERNEL = 2, 4, 3  # of a tile, on each axis: outputs, inputs, taps
-PLACES = SEEN * SEEN
 LINE_BYTES = 64
-STEPS = 64  # channels that are summed in registers: 128 and 256 have 1.3 and 1.8 times the error, and save 1 to 3 %
+STEPS = 64  # products that are summed in registers: 128 and 256 have 1.3 and 1.8 times the error, and save 1 to 3 %
 CHANNELS = 128  # that are transformed together, at most, so that V and the sums of many outputs fit scratch
+PLACES = 2048  # of all channels that are transformed together, at most, for the same reason
 SCRATCH_BYTES = 2 << 20
 SHARED_BYTES = 64 << 20  # of transformed weights, before they are filled up to whole vectors
 TURN_BYTES = 192 << 10  # of scratch for the input of channels that are turned together
 STAGGER = 80  # elements between planes: distances that are powers of two would all fall into one set of the cache
-
-
-class Form(NamedTuple):
-    """The matrices of one variant. Within a row all that is not zero has one magnitude: transforms add and halve."""
-
-    b_t: Matrix
-    g: Matrix
-    a_t: Matrix
-
-
-F2 = Form(
-    b_t=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-    g=((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
-    a_t=((1, 1, 1, 0), (0, 1, -1, -1)),
-)
 
 
 def _fields(*names: str) -> dict[str, int]:
@@ -73,7 +50,7 @@ HEAD = _fields(
     *("groups", "blocks", "block_table", "parts", "part_table", "together", "panel"),
     *("x_image", "x_group", "x_channel", "x_row", "x_column"),
     *("y_image", "y_group", "y_channel", "y_row", "y_column"),
-    *("outputs", "row_blocks", "row_table", "chunks", "chunk_table", "steps"),
+    *("outputs", "row_blocks", "row_table", "chunks", "chunk_table", "joined_table"),
     *("planes", "v_row", "v_plane", "sums", "m_plane", "lines", "line", "checks", "buffer"),  # in scratch
     *("turned_in", "turned_out"),  # channels that are turned together: a vector's width, or 1
 )
@@ -84,7 +61,8 @@ REGION = _fields(
     *("input", "rows_seen", "columns_seen"),  # what exists of the input
     *("output", "out_rows", "out_columns"),
 )
-CHUNK = _fields("channel", "channels")
+CHUNK = _fields("channel", "channels", "steps")
+JOINED = _fields("plane", "planes")  # of a sum
 PART = _fields("first", "end")  # blocks of outputs
 
 
@@ -99,10 +77,14 @@ def refusal(problem: ConvProblem) -> str | None:
     """Why there is no Winograd form of ``problem``; None if there is one."""
     if problem.transposed or problem.spatial_dims != 2:
         return f"Winograd's tiles are for an ordinary conv2d, and this is {problem.op}"
-    if problem.kernel_size != (KERNEL, KERNEL):
-        return f"Winograd's transforms are for 3x3 kernels, and this one is {'x'.join(map(str, problem.kernel_size))}"
-    if problem.stride != (1, 1):
-        return f"Winograd's tiles are neighbouring outputs, and the stride is {problem.stride}"
+    kernel, stride = ("x".join(map(str, pair)) for pair in (problem.kernel_size, problem.stride))
+    if max(problem.kernel_size) > LARGEST_KERNEL or max(problem.stride) > LARGEST_STRIDE:
+        return (
+            f"Winograd's forms are for kernels up to {LARGEST_KERNEL} and strides up to {LARGEST_STRIDE} on each axis, "
+            f"and these are {kernel} and {stride}"
+        )
+    if form_of(problem.kernel_size, problem.stride).saved == 1:
+        return f"Winograd saves no product of a kernel of {kernel} at a stride of {stride}"
     if problem.dtype not in ("float32", "float64"):
         return f"Winograd's transforms halve, and {problem.dtype} has no kernel that does"
     if 0 in problem.batched_input_shape or 0 in problem.batched_output_shape:
@@ -115,6 +97,16 @@ def lattices_of(problem: ConvProblem) -> Iterator[Lattice]:
     for first in product(*(range(min(d, n)) for d, n in zip(problem.dilation, problem.output_size))):
         d, n = problem.dilation, problem.output_size
         yield Lattice((first[0], first[1]), (-(-(n[0] - first[0]) // d[0]), -(-(n[1] - first[1]) // d[1])))
+
+
+def channels_together(form: Form, channels: int) -> int:
+    """How many channels are transformed at a time: all, or a part that fills the vectors of transformed weights."""
+    most = CHANNELS
+    while most * form.places > PLACES:
+        most //= 2
+    chunks = -(-channels // most)
+    each = min(most, STEPS)
+    return channels if chunks == 1 else -(-channels // (chunks * each)) * each
 
 
 def images_together(images: int, tiles: int, lanes: int) -> int:

@@ -10,15 +10,17 @@ from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import MICRO_KERNEL, Element
 from miniconv.codegen.moves import emit_copy
 from miniconv.codegen.records import MAX_VECTORS
+from miniconv.codegen.winograd_axis import Axis, Form
 from miniconv.codegen.winograd_emit import (
+    across,
+    combined,
     context_of,
-    flat,
     row_at,
     stretch_at,
     stretch_of,
     transform,
 )
-from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, LINE_BYTES, OUT, PART, PLACES, REGION, SEEN, STEPS, Form
+from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, JOINED, LINE_BYTES, PART, REGION, STEPS
 from miniconv.codegen.winograd_turn import emit_place_turned, emit_turn
 from miniconv.codegen.winograd_weights import emit_taps, emit_weights
 
@@ -76,69 +78,93 @@ def emit_fill(code: Code, element: Element, turns: bool) -> None:
                 one = f"ptr {code.at(target, code.mul(c.index, step))}"
                 other = f"ptr {code.at(cells, code.mul(c.index, h['x_channel']))}"
                 code.call("@copy", one, other, f"i64 {h['x_column']}", f"i64 {columns}")
+                # the same row of the next channel is far away: it comes while this channel's tiles are transformed
+                after = code.at(cells, code.mul(code.add(c.index, 1), h["x_channel"]))
+                with code.loop(0, code.mul(columns, h["x_column"]), LINE_BYTES) as cell:
+                    code.prefetch(code.at(after, cell.index))
 
 
 def emit_tiles_in(code: Code, element: Element, form: Form) -> None:
     """V of one region and channel."""
     size, lanes = element.bytes, element.lanes
+    vectors = form.columns.step - (form.columns.step - form.columns.seen) // lanes  # of a row
     with code.function("tiles_in", *["ptr"] * 4, internal=True) as (head, record, buffers, v):
         h, region = code.words(head, HEAD), code.words(record, REGION)
         buffer = code.at(buffers, region["buffer"])
         with code.loop(0, region["rows"]) as row, code.loop(0, region["columns"], lanes) as column:
             lane = code.add(code.add(region["lane"], code.mul(row.index, region["columns"])), column.index)
-            tile = code.at(buffer, code.mul(code.mul(row.index, OUT), region["pitch"]))
-            tile = code.at(tile, code.mul(column.index, OUT * size))
-            seen = []
-            for j in range(SEEN):
-                line = code.at(tile, code.mul(region["pitch"], j))
-                pairs = []
-                for first in range(0, SEEN, 2):
-                    low, high = (code.load(element.vector, line, (first + k) * size, size) for k in (0, lanes))
-                    pairs += element.every_second(code, low, high)
-                seen.append(pairs)
+            tile = code.at(buffer, code.mul(code.mul(row.index, form.rows.step), region["pitch"]))
+            tile = code.at(tile, code.mul(column.index, form.columns.step * size))
             into = code.at(v, code.mul(lane, size))
-            for place, vector in enumerate(flat(transform(code, element, form.b_t, seen))):
-                code.store(element.vector, vector, into, code.mul(h["v_plane"], place), size)
+
+            def line(i: int, tile: str = tile, pitch: str = region["pitch"]) -> list[str]:
+                """The cells of a row that some tiles see, as they lie in the buffer."""
+                at = code.at(tile, code.mul(pitch, i))
+                return [code.load(element.vector, at, j * lanes * size, size) for j in range(vectors)]
+
+            for planes, cells in zip(form.planes, combined(code, element, form.rows.b_t, line)):
+                seen = _columns(code, element, form.columns, cells)
+                for plane, vector in zip(planes, across(code, element, form.columns.b_t, seen)):
+                    code.store(element.vector, vector, into, code.mul(h["v_plane"], plane), size)
 
 
-def emit_products(code: Code, element: Element) -> None:
-    """M, or what a chunk of channels adds to it, for some blocks of outputs: a matrix product for each place."""
-    with code.function("products", *["ptr"] * 4, *["i64"] * 4, internal=True) as arguments:
-        context, block, u, scratch, channels, more, first, end = arguments
+def _columns(code: Code, element: Element, axis: Axis, cells: list[str]) -> list[str]:
+    """The first cell of each tile, the second, and so on, from the cells of a vector's width of tiles in a row."""
+    lanes, columns = element.lanes, [cells[: axis.step]]
+    while len(columns) < axis.step:  # a step is a power of two: what is even and what is odd, again and again
+        halves = [
+            [element.every_second(code, *vectors[i : i + 2]) for i in range(0, len(vectors), 2)] for vectors in columns
+        ]
+        columns = [[pair[odd] for pair in half] for odd in (0, 1) for half in halves]
+    seen = [vector for (vector,) in columns[: axis.seen]]
+    for k in range(axis.step, axis.seen):  # the next tile's: one lane further, and in the last lane one behind them
+        vector, lane = divmod(k - axis.step, lanes)
+        seen.append(
+            element.shuffled(code, seen[k - axis.step], cells[axis.step + vector], [*range(1, lanes), lanes + lane])
+        )
+    return seen
+
+
+def emit_products(code: Code, element: Element, form: Form) -> None:
+    """M, or what a chunk of channels adds to it, for some blocks of outputs: a matrix product for each sum."""
+    with code.function("products", *["ptr"] * 5, *["i64"] * 4, internal=True) as arguments:
+        context, block, u, scratch, steps, channels, more, first, end = arguments
         c, head = context_of(code, context)
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
         start = code.load("i64", row_at(code, head, h, first))
-        with code.loop(0, PLACES) as place, code.loop(first, end) as i:
-            row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
-            weights = code.at(code.at(u, code.mul(place.index, h["u_plane"])), code.mul(i.index, h["u_block"]))
-            with code.loop(0, b["tiles"]) as t:
+        kernels = code.pointer(c["kernels"])
+        with code.loop(0, form.sums) as number_of_sum:
+            joined = code.words(code.table(head, h["joined_table"], number_of_sum.index, JOINED), JOINED)
+            count = code.mul(joined["planes"], channels)
+            u_sum = code.at(u, code.mul(joined["plane"], h["u_plane"]))
+            # a stretch of V is small enough for the first cache, where it stays for all outputs
+            with code.loop(0, count, STEPS) as k, code.loop(0, b["tiles"]) as t, code.loop(first, end) as i:
+                row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
                 vectors, values, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
-                values = code.at(values, code.mul(place.index, h["v_plane"]))
-                sums = code.at(sums, code.mul(place.index, h["m_plane"]))
                 number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
-                kernel = code.load("ptr", code.pointer(c["kernels"]), code.mul(number, 8))
-                with code.loop(0, channels, STEPS) as k:
-                    here = code.at(weights, code.mul(code.divided(k.index, element.lanes), h["u_group"]))
-                    first_time = code.op(f"select i1 {code.test('eq', t.index, 0)}, i64 {h['u_group']}, i64 0")
-                    # U comes from far away, in pieces too short to be foreseen: fetch what the next outputs read
-                    with code.loop(0, code.mul(first_time, STEPS // element.lanes), LINE_BYTES) as line:
-                        code.prefetch(code.at(code.at(here, h["u_block"]), line.index))
-                    operands = (
-                        code.at(values, code.mul(k.index, h["v_row"])),
-                        here,
-                        sums,
-                        code.at(head, code.mul(h["steps"], 8)),
-                        code.clamp(code.sub(channels, k.index), 0, STEPS),
-                        element.lanes * element.bytes,
-                        code.add(more, k.index),
-                        *("null", 0, "null", 0),
-                    )
-                    code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
+                operands = (
+                    code.at(values, code.mul(joined["plane"], h["v_plane"])),
+                    code.at(u_sum, code.mul(i.index, h["u_block"])),
+                    code.at(sums, code.mul(number_of_sum.index, h["m_plane"])),
+                    code.at(steps, code.mul(k.index, 16)),
+                    code.clamp(code.sub(count, k.index), 0, STEPS),
+                    element.lanes * element.bytes,
+                    code.add(more, k.index),
+                    *("null", 0, "null", 0),
+                )
+                u_next = code.at(u_sum, code.mul(code.add(i.index, 1), h["u_block"]))
+                with code.when(code.test("eq", t.index, 0)), code.loop(0, operands[4], element.lanes) as s:
+                    at = code.load("i64", operands[3], code.add(code.mul(s.index, 16), 8))
+                    with code.loop(0, code.mul(row["rows"], element.lanes * element.bytes), LINE_BYTES) as line:
+                        code.prefetch(code.at(code.at(u_next, at), line.index))
+                kernel = code.load("ptr", kernels, code.mul(number, 8))
+                code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
 
 
 def emit_outputs(code: Code, element: Element, form: Form, turns: bool) -> None:
     """The output from M: transformed back, plus bias, a row of it after another; and a check of every number."""
     size, lanes = element.bytes, element.lanes
+    tall, wide = form.outputs
     with code.function("outputs", *["ptr"] * 5, *["i64"] * 2, internal=True) as arguments:
         context, block, bias, y, scratch, first, end = arguments
         c, head = context_of(code, context)
@@ -155,26 +181,29 @@ def emit_outputs(code: Code, element: Element, form: Form, turns: bool) -> None:
                 output = code.add(row["output"], m.index)
                 number = code.add(code.sub(output, start), 1)  # with this one, of the panel
                 slot = code.rest(code.sub(output, start), h["turned_out"])
-                lines = code.at(all_lines, code.mul(slot, code.mul(h["line"], OUT)))
+                lines = code.at(all_lines, code.mul(slot, code.mul(h["line"], tall)))
                 added = element.splat(code, code.load(element.type, bias, code.mul(output, c["bias_step"]), size))
                 with code.loop(0, b["tiles"]) as t:
                     vectors, _, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
                     at = code.load("i64", stretch_at(code, head, b, t.index))
                     sums = code.at(sums, code.mul(code.mul(m.index, vectors), lanes * size))
                     with code.loop(0, code.mul(vectors, lanes * size), lanes * size) as v:
-                        places = [
-                            code.load(element.vector, sums, code.add(v.index, code.mul(h["m_plane"], place)), size)
-                            for place in range(PLACES)
+                        m_planes = [
+                            code.load(element.vector, sums, code.add(v.index, code.mul(h["m_plane"], plane)), size)
+                            for plane in range(form.sums)
                         ]
-                        square = [places[j : j + SEEN] for j in range(0, PLACES, SEEN)]
+                        width = len(form.columns.a_t[0])
+                        square = [m_planes[j : j + width] for j in range(0, form.sums, width)]
                         lane = code.add(code.mul(at, lanes * size), v.index)
                         check = code.load(element.vector, checks, lane, size)
-                        for j, pair in enumerate(transform(code, element, form.a_t, square)):
-                            values = [code.op(f"fadd {element.vector} {value}, {added}") for value in pair]
+                        results = transform(code, element, form.rows.a_t, form.columns.a_t, square.__getitem__)
+                        for j, result in enumerate(results):
+                            values = [code.op(f"fadd {element.vector} {value}, {added}") for value in result]
                             for value in values:  # zero times a finite number adds nothing
                                 check = element.multiply_add(code, value, "zeroinitializer", check)
-                            line = code.at(code.at(lines, code.mul(h["line"], j)), code.mul(lane, OUT))
-                            for k, vector in enumerate(element.interleaved(code, *values)):
+                            line = code.at(code.at(lines, code.mul(h["line"], j)), code.mul(lane, wide))
+                            along = element.interleaved(code, *values) if wide == 2 else values
+                            for k, vector in enumerate(along):
                                 code.store(element.vector, vector, line, k * lanes * size, size)
                         code.store(element.vector, check, checks, lane, size)
                 if turns:
@@ -191,9 +220,10 @@ def emit_outputs(code: Code, element: Element, form: Form, turns: bool) -> None:
                     code.call("@place", *(f"ptr {p}" for p in (head, block, target, lines)))
 
 
-def emit_place(code: Code, element: Element) -> None:
-    """The two lines of a block's outputs to where they belong: each region's rows."""
+def emit_place(code: Code, element: Element, form: Form) -> None:
+    """The lines of a block's outputs to where they belong: each region's rows."""
     size = element.bytes
+    tall, wide = form.outputs
     with code.function("place", "ptr", "ptr", "ptr", "ptr", internal=True) as (head, block, y, lines):
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
         with code.loop(0, b["regions"]) as i:
@@ -201,9 +231,9 @@ def emit_place(code: Code, element: Element) -> None:
             into = code.at(code.at(y, code.mul(region["image"], h["y_image"])), region["output"])
             dense = code.test("eq", h["y_column"], size)
             with code.loop(0, region["out_rows"]) as row:
-                tile, line = code.divided(row.index, OUT), code.rest(row.index, OUT)
+                tile, line = code.divided(row.index, tall), code.rest(row.index, tall)
                 lane = code.add(region["lane"], code.mul(tile, region["columns"]))
-                source = code.at(code.at(lines, code.mul(line, h["line"])), code.mul(lane, OUT * size))
+                source = code.at(code.at(lines, code.mul(line, h["line"])), code.mul(lane, wide * size))
                 target = code.at(into, code.mul(row.index, h["y_row"]))
                 with code.when(dense):
                     operands = f"ptr {target}", f"ptr {source}", f"i64 {size}", f"i64 {region['out_columns']}"
@@ -235,12 +265,12 @@ def emit_block(code: Code, element: Element) -> None:
             chunk = code.words(code.table(head, h["chunk_table"], chunk_loop.index, CHUNK), CHUNK)
             x_chunk = code.at(x, code.mul(chunk["channel"], h["x_channel"]))
             u_chunk = code.at(u, code.mul(code.divided(chunk["channel"], lanes), h["u_group"]))
-            channels = f"i64 {chunk['channels']}"
+            channels, steps = f"i64 {chunk['channels']}", code.table(head, chunk["steps"])
             code.call("@input", f"ptr {head}", f"ptr {block}", f"ptr {x_chunk}", channels, f"ptr {scratch}")
             last = code.test("eq", code.add(chunk_loop.index, 1), h["chunks"])
             with code.loop(blocks["first"], blocks["end"], h["panel"]) as panel:
                 end = code.clamp(code.add(panel.index, h["panel"]), 0, blocks["end"])
-                pointers = (f"ptr {p}" for p in (context, block, u_chunk, scratch))
+                pointers = (f"ptr {p}" for p in (context, block, u_chunk, scratch, steps))
                 span = f"i64 {panel.index}", f"i64 {end}"
                 code.call("@products", *pointers, channels, f"i64 {chunk_loop.index}", *span)
                 with code.when(last):
@@ -259,16 +289,16 @@ def emit_block(code: Code, element: Element) -> None:
 def emit_stages(code: Code, element: Element, form: Form, turns: bool) -> None:
     """The stages ``weights`` and ``tiles``, and what they call; ``turns``: for operands that are channels_last too."""
     emit_copy(code, element)
-    emit_taps(code, element)
+    emit_taps(code, element, form)
     emit_weights(code, element, form)
     if turns:
         emit_turn(code, element)
-        emit_place_turned(code, element)
+        emit_place_turned(code, element, form)
     emit_fill(code, element, turns)
     emit_tiles_in(code, element, form)
     emit_input(code, element)
-    emit_products(code, element)
-    emit_place(code, element)
+    emit_products(code, element, form)
+    emit_place(code, element, form)
     emit_outputs(code, element, form, turns)
     emit_block(code, element)
     with code.function("tiles", "ptr", "i64", "i64", "ptr") as (context, begin, end, scratch):

@@ -14,19 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from miniconv.codegen.winograd_form import (
-    BLOCK,
-    CHUNK,
-    HEAD,
-    KERNEL,
-    OUT,
-    PLACES,
-    REGION,
-    SEEN,
-    STEPS,
-    Form,
-    Matrix,
-)
+from miniconv.codegen.winograd_axis import Matrix
+from miniconv.codegen.winograd_form import BLOCK, CHUNK, HEAD, JOINED, REGION, STEPS
 from miniconv.codegen.winograd_schedule import WinogradSchedule
 
 __all__ = ["WinogradModel", "transform"]
@@ -35,17 +24,16 @@ Values = NDArray[Any]
 Record = dict[str, int]
 
 
-def transform(matrix: Matrix, x: Values) -> Values:
-    """``matrix @ x @ matrix.T`` over the first two axes, in adds and halvings: nothing is multiplied by a zero."""
-    columns = _combined(matrix, x)
-    return _combined(matrix, columns.swapaxes(0, 1)).swapaxes(0, 1)
+def transform(rows: Matrix, columns: Matrix, x: Values) -> Values:
+    """``rows @ x @ columns.T`` over the first two axes, in adds and halvings: nothing is multiplied by a zero."""
+    return _combined(columns, _combined(rows, x).swapaxes(0, 1)).swapaxes(0, 1)
 
 
 def _combined(matrix: Matrix, x: Values) -> Values:
     """``matrix @ x`` over the first axis."""
     results = []
     for row in matrix:
-        scale = max(row)
+        scale = max(map(abs, row))
         terms = [np.sign(c) * value for c, value in zip(row, x) if c]
         results.append(sum(terms[1:], terms[0]) * np.asarray(scale, x.dtype))
     return np.stack(results)
@@ -56,15 +44,15 @@ class WinogradModel:
 
     Args:
         schedule: made for operands of these strides.
-        form: its matrices.
         input, weight, output: with five axes each.
         bias: (C_out,) or None.
     """
 
     def __init__(
-        self, schedule: WinogradSchedule, form: Form, input: Values, weight: Values, bias: Values | None, output: Values
+        self, schedule: WinogradSchedule, input: Values, weight: Values, bias: Values | None, output: Values
     ) -> None:
-        self.program, self.form, self.units = schedule.program, form, schedule.units
+        self.program, self.form, self.units = schedule.program, schedule.form, schedule.units
+        self.planes = [plane for row in self.form.planes for plane in row]  # of each place
         self.size, self.dtype = input.itemsize, input.dtype
         self.lanes = schedule.lanes
         self.head = _record(self.program, 0, HEAD)
@@ -96,10 +84,11 @@ class WinogradModel:
         for m in range(rows):
             begin = (g * h["outputs"] + first + m) * h["w_row"] // self.size
             strides = h["w_h"], h["w_w"], h["w_channel"]
-            taps = as_strided(self.weight[begin:], (KERNEL, KERNEL, h["channels"]), strides)
-            for place, values in enumerate(transform(self.form.g, taps).reshape(PLACES, -1)):
+            taps = as_strided(self.weight[begin:], (*self.form.taps, h["channels"]), strides)
+            u = transform(self.form.rows.g, self.form.columns.g, taps)
+            for plane, values in zip(self.planes, u.reshape(self.form.places, -1)):
                 for c, value in enumerate(values):
-                    at = place * h["u_plane"] + unit * h["u_block"] + c // self.lanes * h["u_group"]
+                    at = plane * h["u_plane"] + unit * h["u_block"] + c // self.lanes * h["u_group"]
                     self.u[at // self.size + m * self.lanes + c % self.lanes] = value
 
     def block(self, n: int, g: int, number: int, part: int) -> None:
@@ -126,10 +115,10 @@ class WinogradModel:
 
     def read(self, chunk: Record, regions: list[Record], at: int) -> None:
         """V from the input of a block's tiles: region by region, channel by channel. ``input`` in the kernels."""
-        h = self.head
+        h, (tall, wide) = self.head, self.form
         for c in range(chunk["channels"]):
             for region in regions:
-                pitch, rows = region["pitch"] // self.size, OUT * region["rows"] + KERNEL - 1
+                pitch, rows = region["pitch"] // self.size, tall.step * region["rows"] + tall.seen - tall.step
                 buffer = self.scratch[region["buffer"] // self.size :][: rows * pitch].reshape(rows, pitch)
                 source = at + (chunk["channel"] + c) * h["x_channel"] + region["image"] * h["x_image"] + region["input"]
                 top, left = region["first_row"] // region["pitch"], region["first_column"] // self.size
@@ -137,30 +126,30 @@ class WinogradModel:
                     shape = region["rows_seen"], region["columns_seen"]
                     cells = as_strided(self.input[source // self.size :], shape, (h["x_row"], h["x_column"]))
                     buffer[top : top + shape[0], left : left + shape[1]] = cells
-                square = (SEEN, SEEN, region["rows"], region["columns"])
+                square = (tall.seen, wide.seen, region["rows"], region["columns"])
                 row, column = buffer.strides
-                tiles = as_strided(buffer, square, (row, column, OUT * row, OUT * column))
-                for place, values in enumerate(transform(self.form.b_t, tiles).reshape(PLACES, -1)):
-                    v = h["planes"] + place * h["v_plane"] + c * h["v_row"]
+                tiles = as_strided(buffer, square, (row, column, tall.step * row, wide.step * column))
+                cells = transform(tall.b_t, wide.b_t, tiles)
+                for plane, values in zip(self.planes, cells.reshape(self.form.places, -1)):
+                    v = h["planes"] + plane * h["v_plane"] + c * h["v_row"]
                     self.scratch[v // self.size + region["lane"] :][: values.size] = values
 
     def products(self, block: Record, chunk: Record, more: bool, g: int, span: range) -> None:
-        """M, or what a chunk of channels adds to it, for some blocks of outputs: a matrix product for each place."""
+        """M, or what a chunk of channels adds to it, for some blocks of outputs: a matrix product for each sum."""
         h, lanes = self.head, self.lanes
-        for place in range(PLACES):
+        for number in range(self.form.sums):
+            joined = _record(self.program, h["joined_table"] + number * len(JOINED), JOINED)
             for i in span:
                 rows = self.row(i)[1]
-                at = place * h["u_plane"] + (g * h["row_blocks"] + i) * h["u_block"]
+                at = joined["plane"] * h["u_plane"] + (g * h["row_blocks"] + i) * h["u_block"]
                 at += chunk["channel"] // lanes * h["u_group"]
-                for vector, vectors, sums in self.tiles(block, span[0], i, place):
-                    v = h["planes"] + place * h["v_plane"]
-                    for first in range(0, chunk["channels"], STEPS):
-                        count = min(STEPS, chunk["channels"] - first)
-                        steps = self.program[h["steps"] :][: 2 * count].reshape(-1, 2)
-                        x = self.scratch[(v + first * h["v_row"]) // self.size + vector * lanes :]
-                        x = as_strided(x, (count, vectors * lanes), (h["v_row"], self.size))
-                        begin = at + first // lanes * h["u_group"] + steps[:, 1]
-                        w = self.u[begin // self.size + np.arange(rows)[:, None] * lanes]
+                all_steps = self.program[chunk["steps"] :][: 2 * joined["planes"] * chunk["channels"]].reshape(-1, 2)
+                for vector, vectors, sums in self.tiles(block, span[0], i, number):
+                    v = (h["planes"] + joined["plane"] * h["v_plane"]) // self.size + vector * lanes
+                    for first in range(0, len(all_steps), STEPS):
+                        steps = all_steps[first : first + STEPS] // self.size
+                        x = self.scratch[v + steps[:, :1] + np.arange(vectors * lanes)]
+                        w = self.u[at // self.size + steps[:, 1] + np.arange(rows)[:, None] * lanes]
                         sums[:] = (sums if more or first else 0) + w @ x
 
     def outputs(self, block: Record, regions: list[Record], checks: Values, n: int, g: int, span: range) -> None:
@@ -168,25 +157,27 @@ class WinogradModel:
         h = self.head
         for i in span:
             first, rows = self.row(i)
-            places = [[sums for _, _, sums in self.tiles(block, span[0], i, place)] for place in range(PLACES)]
-            m = np.stack([np.concatenate(sums, axis=1) for sums in places]).reshape(SEEN, SEEN, rows, -1)
+            stretches = (self.tiles(block, span[0], i, number) for number in range(self.form.sums))
+            planes = [[sums for _, _, sums in each] for each in stretches]
+            shape = len(self.form.rows.a_t[0]), len(self.form.columns.a_t[0]), rows, -1
+            m = np.stack([np.concatenate(sums, axis=1) for sums in planes]).reshape(shape)
             output = g * h["outputs"] + first
-            tiles = transform(self.form.a_t, m) + self.bias[output : output + rows, None]
+            tiles = transform(self.form.rows.a_t, self.form.columns.a_t, m) + self.bias[output : output + rows, None]
             checks += (tiles * 0).sum(axis=(0, 1, 2))
-            lines = tiles.transpose(2, 0, 3, 1).reshape(rows, OUT, -1)
+            lines = tiles.transpose(2, 0, 3, 1).reshape(rows, self.form.rows.outputs, -1)
             for row in range(rows):
                 y = n * h["y_image"] + g * h["y_group"] + (first + row) * h["y_channel"]
                 self.place(regions, lines[row], y)
 
     def place(self, regions: list[Record], lines: Values, y: int) -> None:
-        """The two lines of a block's outputs to where they belong: each region's rows."""
-        h = self.head
+        """The lines of a block's outputs to where they belong: each region's rows."""
+        h, (tall, wide) = self.head, self.form.outputs
         for region in regions:
             for row in range(region["out_rows"]):
-                tile, line = divmod(row, OUT)
+                tile, line = divmod(row, tall)
                 at = y + region["image"] * h["y_image"] + region["output"] + row * h["y_row"]
                 into = as_strided(self.output[at // self.size :], (region["out_columns"],), (h["y_column"],))
-                into[:] = lines[line, OUT * (region["lane"] + tile * region["columns"]) :][: len(into)]
+                into[:] = lines[line, wide * (region["lane"] + tile * region["columns"]) :][: len(into)]
 
     def row(self, block: int) -> tuple[int, int]:
         """A block of outputs: the first one, and how many."""
@@ -198,11 +189,11 @@ class WinogradModel:
         for i in range(block["regions"]):
             yield _record(self.program, block["region_table"] + i * len(REGION), REGION)
 
-    def tiles(self, block: Record, start: int, i: int, place: int) -> Iterator[tuple[int, int, Values]]:
-        """The stretches of lanes: first vector, how many, and their sums of one place, [rows, lanes]."""
+    def tiles(self, block: Record, start: int, i: int, number: int) -> Iterator[tuple[int, int, Values]]:
+        """The stretches of lanes: first vector, how many, and their values of one sum, [rows, lanes]."""
         h = self.head
         first, rows = self.row(i)
-        base = h["sums"] + place * h["m_plane"] + (first - self.row(start)[0]) * h["v_row"]
+        base = h["sums"] + number * h["m_plane"] + (first - self.row(start)[0]) * h["v_row"]
         for t in range(block["tiles"]):
             vector, vectors = self.program[block["tile_table"] + 2 * t :][:2].tolist()
             at = base // self.size + rows * vector * self.lanes

@@ -27,6 +27,7 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 201
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
@@ -38,19 +39,16 @@ from numpy.typing import NDArray
 from miniconv.codegen.records import Table, rows_of
 from miniconv.codegen.schedule import Layout, Tile, choose_tile, split
 from miniconv.codegen.target import Target
+from miniconv.codegen.winograd_axis import Form, form_of
 from miniconv.codegen.winograd_form import (
-    CHANNELS,
     HEAD,
-    KERNEL,
     LINE_BYTES,
-    OUT,
-    PLACES,
     REGION,
     SCRATCH_BYTES,
     STAGGER,
-    STEPS,
     TURN_BYTES,
     Lattice,
+    channels_together,
     images_together,
     lattices_of,
 )
@@ -64,6 +62,7 @@ class WinogradSchedule:
     """All tables of one problem.
 
     Attributes:
+        form: the tile's matrices.
         program: the tables.
         kernels: the (whether of panels, rows, vectors) of the micro-kernels that are called.
         tile: the largest of them.
@@ -75,6 +74,7 @@ class WinogradSchedule:
         scratch_bytes, shared_bytes: memory for each thread, and for all together.
     """
 
+    form: Form
     program: Table
     kernels: frozenset[tuple[bool, int, int]]
     tile: Tile
@@ -111,6 +111,7 @@ class _Writer:
         self.problem, self.layout, self.target = problem, layout, target
         self.itemsize, self.threads = itemsize, threads
         self.lanes = target.lanes(itemsize)
+        self.form = form_of(problem.kernel_size, problem.stride)
         self.channels = problem.in_channels // problem.groups
         self.outputs = problem.out_channels // problem.groups
         self.images = problem.batched_input_shape[0]
@@ -127,7 +128,7 @@ class _Writer:
     def schedule(self) -> WinogradSchedule:
         """Every table, then the head, which says where they are."""
         lattices = list(lattices_of(self.problem))
-        tiles = int(_tiles(np.array([lattice.size for lattice in lattices])).prod(axis=1).sum())
+        tiles = int(self.tiles(np.array([lattice.size for lattice in lattices])).prod(axis=1).sum())
         together = images_together(self.images, tiles, self.lanes)
         vectors = -(-tiles * together // self.lanes)
         cut = self.cut(vectors)
@@ -137,10 +138,8 @@ class _Writer:
         units = self.images // together * self.problem.groups * len(blocks)
         parts = split(len(rows), min(cut.part, -(-len(rows) // self.parts_for_threads(units))))
         bounds = [*accumulate(parts, initial=0)]
-        chunks = [(c, min(cut.chunk, self.channels - c)) for c in range(0, self.channels, cut.chunk)]
         head, scratch_bytes, shared_bytes = self.memory(cut, buffer_bytes, sizes[0])
-        step = np.arange(min(STEPS, self.channels))
-        step_w = step // self.lanes * head["u_group"] + step % self.lanes * self.itemsize
+        chunks = self.chunks(cut.chunk, head)
         head |= self.distances() | {
             "blocks": len(blocks),
             "block_table": self.table(blocks),
@@ -152,11 +151,12 @@ class _Writer:
             "row_table": self.table(list(zip(accumulate(rows, initial=0), rows))),
             "chunks": len(chunks),
             "chunk_table": self.table(chunks),
-            "steps": self.table(rows_of(step * head["v_row"], step_w)),
+            "joined_table": self.table(self.form.joined),
         }
         self.words[0][:] = [head.get(name, 0) for name in HEAD]
         widths = {width for size in set(sizes) for width in split(size, cut.tile.vectors)}
         return WinogradSchedule(
+            form=self.form,
             program=np.concatenate(self.words),
             kernels=frozenset(product([False], set(rows), widths)),
             tile=cut.tile,
@@ -175,21 +175,36 @@ class _Writer:
         V and M stay in three quarters of the second cache while U is there too. A U that is larger comes from
         further away for every block: then blocks are as wide as scratch allows.
         """
-        each = PLACES * self.target.vector_bytes  # of a channel or an output, one vector wide
-        room = SCRATCH_BYTES * 7 // 8 // each
-        far = PLACES * self.channels * self.outputs * self.itemsize > self.target.l2_bytes // 2
-        held = room if far else self.target.l2_bytes * 3 // 4 // each
+        places, sums = (n * self.target.vector_bytes for n in (self.form.places, self.form.sums))  # one vector wide
+        room = SCRATCH_BYTES * 7 // 8
+        far = self.form.places * self.channels * self.outputs * self.itemsize > self.target.l2_bytes // 2
+        held = room if far else self.target.l2_bytes * 3 // 4
         tile = choose_tile(self.outputs, min(vectors, 12) * self.lanes, self.target, self.itemsize, near=True)
-        chunks = -(-self.channels // CHANNELS)
-        chunk = self.channels if chunks == 1 else -(-self.channels // (chunks * STEPS)) * STEPS
-        wide = min(vectors, max(tile.vectors, held // (chunk + min(self.outputs, 256 if far else self.outputs))))
+        chunk = channels_together(self.form, self.channels)
+        each = places * chunk + sums * min(self.outputs, 256 if far else self.outputs)
+        wide = min(vectors, max(tile.vectors, held // each))
         if tile.vectors < wide < vectors:
             wide -= wide % tile.vectors
         width = max(split(split(vectors, wide)[0], tile.vectors))
         rows = max(split(self.outputs, (self.target.registers - 1 - width) // width))
         blocks = -(-self.outputs // rows)
-        panel = max(1, min(blocks, (held // wide - chunk) // rows))
+        panel = max(1, min(blocks, (held // wide - places * chunk) // (sums * rows)))
         return Cut(Tile(rows, width), wide, chunk, panel, blocks if chunk == self.channels else panel)
+
+    def chunks(self, size: int, where: dict[str, int]) -> list[tuple[int, int, int]]:
+        """The chunks of channels, and where each one's steps are: plane after plane of those that join in a sum."""
+        tables = {}
+        chunks = [(c, min(size, self.channels - c)) for c in range(0, self.channels, size)]
+        for channels in {count for _, count in chunks}:
+            plane, c = np.divmod(np.arange(self.form.longest * channels), channels)
+            u = plane * where["u_plane"] + c // self.lanes * where["u_group"] + c % self.lanes * self.itemsize
+            tables[channels] = self.table(rows_of(plane * where["v_plane"] + c * where["v_row"], u))
+        return [(c, count, tables[count]) for c, count in chunks]
+
+    def tiles(self, size: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many tiles so many outputs take, on each axis."""
+        tiles: NDArray[np.int64] = -(-size // np.array(self.form.outputs))
+        return tiles
 
     def parts_for_threads(self, units: int) -> int:
         """How many parts of the outputs each block needs, for every thread to have as much to do."""
@@ -213,7 +228,7 @@ class _Writer:
     def regions(self, lattices: Sequence[Lattice], together: int, bounds: Table) -> tuple[Table, Table, Table]:
         """The records of all regions, the block of each, and the bytes of each block's buffer."""
         first, size = (np.tile([lattice[i] for lattice in lattices], (together, 1)) for i in (0, 1))
-        rows, columns = _tiles(size).T
+        rows, columns = self.tiles(size).T
         begins = _sums(rows * columns)
         # cut where blocks begin, where images do, and around a block's whole rows: what is left are rectangles
         inner = bounds[(bounds > 0) & (bounds < begins[-1])]
@@ -226,9 +241,11 @@ class _Writer:
         many = (column == 0) & (length >= columns[of])
         rows, columns = np.where(many, length // columns[of], 1), np.where(many, columns[of], length)
         block = bounds.searchsorted(start, side="right") - 1
-        # whole vectors are read from the buffer, and two columns more
-        pitch = (OUT * self.lanes * -(-columns // self.lanes) + self.lanes) * self.itemsize
-        buffer = _sums(pitch * (OUT * rows + KERNEL - 1))
+        # whole vectors are read from the buffer, and behind them what a tile sees of the next one's cells
+        tall, wide = self.form
+        vectors = wide.step * -(-columns // self.lanes) - (wide.step - wide.seen) // self.lanes
+        pitch = self.lanes * vectors * self.itemsize
+        buffer = _sums(pitch * (tall.step * rows + tall.seen - tall.step))
         of_block = buffer[start.searchsorted(bounds)]
         fields = {
             **{"image": of // len(lattices), "lane": start - bounds[block], "rows": rows, "columns": columns},
@@ -236,14 +253,15 @@ class _Writer:
         }
         axes = ("row", row, rows), ("column", column, columns)
         for axis, (name, begin, tiles) in enumerate(axes):
-            dilation = self.problem.dilation[axis]
-            output = first[of, axis] + dilation * OUT * begin
-            cell = output - self.problem.padding[axis][0]  # of the input, the first that is seen: it may not exist
-            seen = OUT * tiles + KERNEL - 1
+            dilation, form = self.problem.dilation[axis], self.form[axis]
+            output = first[of, axis] + dilation * form.outputs * begin
+            # of the input, the first cell that is seen: it may not exist
+            cell = output * self.problem.stride[axis] - self.problem.padding[axis][0]
+            seen = form.step * tiles + form.seen - form.step
             low = np.minimum(np.maximum(-(cell // dilation), 0), seen)
             high = np.minimum(np.maximum(-((cell - self.problem.input_size[axis]) // dilation), low), seen)
             fields |= {f"first_{name}": low, f"{name}s_seen": high - low}
-            fields |= {f"out_{name}s": np.minimum(OUT * tiles, size[of, axis] - OUT * begin)}
+            fields |= {f"out_{name}s": np.minimum(form.outputs * tiles, size[of, axis] - form.outputs * begin)}
             fields["input"] += (cell + low * dilation) * self.layout.input[3 + axis]
             fields["output"] += output * self.layout.output[3 + axis]
         fields["first_row"] = fields["first_row"] * pitch
@@ -254,7 +272,8 @@ class _Writer:
         """What the caller's operands say."""
         x, w, y = self.layout
         dilation = self.problem.dilation
-        dense = (w[1], w[3], w[4]) == (self.itemsize * 9, self.itemsize * 3, self.itemsize)
+        row = self.itemsize * self.form.columns.taps
+        dense = (w[1], w[3], w[4]) == (row * self.form.rows.taps, row, self.itemsize)
         return {
             **{"channels": self.channels, "images": self.images},
             **{"w_row": w[0], "w_channel": w[1], "w_h": w[3], "w_w": w[4], "dense": dense},
@@ -270,17 +289,18 @@ class _Writer:
         stagger, row = STAGGER * self.itemsize, vectors * self.target.vector_bytes
         where = {"v_row": row, "v_plane": cut.chunk * row + stagger}
         where["m_plane"] = min(cut.panel * cut.tile.rows, self.outputs) * row + stagger
-        where["line"] = OUT * row
+        lines, along = self.form.outputs
+        where["line"] = along * row
         where["buffer"] = _lines(buffer_bytes)
         x, _, y = self.layout
         turned = x[1] == self.itemsize != x[4] and where["buffer"] * self.lanes <= TURN_BYTES
         where["turned_in"] = self.lanes if turned else 1
         where["turned_out"] = self.lanes if y[1] == self.itemsize != y[4] else 1
-        end = max(where["buffer"] * where["turned_in"], _lines(KERNEL * KERNEL * self.target.vector_bytes))
+        end = max(where["buffer"] * where["turned_in"], _lines(math.prod(self.form.taps) * self.target.vector_bytes))
         sizes = {
-            "planes": PLACES * where["v_plane"],
-            "sums": PLACES * where["m_plane"],
-            "lines": OUT * where["line"] * where["turned_out"],
+            "planes": self.form.places * where["v_plane"],
+            "sums": self.form.sums * where["m_plane"],
+            "lines": lines * where["line"] * where["turned_out"],
             "checks": row,
         }
         for name, size in sizes.items():
@@ -289,12 +309,8 @@ class _Writer:
         where["u_block"] = -(-self.channels // self.lanes) * where["u_group"]
         blocks = self.problem.groups * -(-self.outputs // cut.tile.rows)
         where["u_plane"] = blocks * where["u_block"] + stagger
-        where["flags"] = PLACES * where["u_plane"]
+        where["flags"] = self.form.places * where["u_plane"]
         return where, end, where["flags"] + 8 * self.images
-
-
-def _tiles(size: NDArray[np.int64]) -> NDArray[np.int64]:
-    return -(-size // OUT)
 
 
 def _sums(x: Table) -> Table:

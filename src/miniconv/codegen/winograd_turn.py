@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import Element
-from miniconv.codegen.winograd_form import BLOCK, HEAD, OUT, REGION
+from miniconv.codegen.winograd_axis import Form
+from miniconv.codegen.winograd_form import BLOCK, HEAD, REGION
 
 __all__ = ["emit_place_turned", "emit_turn"]
 
@@ -27,9 +28,10 @@ def emit_turn(code: Code, element: Element) -> None:
                 code.store(element.vector, vector, target, code.mul(step, k), size)
 
 
-def emit_place_turned(code: Code, element: Element) -> None:
+def emit_place_turned(code: Code, element: Element, form: Form) -> None:
     """As ``place``, for a vector's width of outputs, of which the lines of the first one begin at number ``first``."""
     size, lanes = element.bytes, element.lanes
+    tall, wide = form.outputs
     with code.function("place_turned", "ptr", "ptr", "ptr", "ptr", "i64", internal=True) as (
         head,
         block,
@@ -38,7 +40,7 @@ def emit_place_turned(code: Code, element: Element) -> None:
         first,
     ):
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
-        each = code.mul(h["line"], OUT)
+        each = code.mul(h["line"], tall)
         rows = [
             code.at(lines, code.mul(code.op(f"and i64 {code.add(first, k)}, {lanes - 1}"), each)) for k in range(lanes)
         ]
@@ -46,9 +48,9 @@ def emit_place_turned(code: Code, element: Element) -> None:
             region = code.words(code.table(head, b["region_table"], i.index, REGION), REGION)
             into = code.at(code.at(y, code.mul(region["image"], h["y_image"])), region["output"])
             with code.loop(0, region["out_rows"]) as row, code.loop(0, region["out_columns"], lanes) as column:
-                tile, line = code.divided(row.index, OUT), code.rest(row.index, OUT)
+                tile, line = code.divided(row.index, tall), code.rest(row.index, tall)
                 lane = code.add(region["lane"], code.mul(tile, region["columns"]))
-                at = code.add(code.mul(line, h["line"]), code.mul(code.add(code.mul(lane, OUT), column.index), size))
+                at = code.add(code.mul(line, h["line"]), code.mul(code.add(code.mul(lane, wide), column.index), size))
                 vectors = element.transposed(code, [code.load(element.vector, from_, at, size) for from_ in rows])
                 target = code.at(code.at(into, code.mul(row.index, h["y_row"])), code.mul(column.index, h["y_column"]))
                 left = code.sub(region["out_columns"], column.index)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from miniconv.codegen.emit import Code
 from miniconv.codegen.kernels import Element
-from miniconv.codegen.winograd_emit import context_of, flat, row_at, transform
-from miniconv.codegen.winograd_form import HEAD, KERNEL, Form
+from miniconv.codegen.winograd_axis import Form
+from miniconv.codegen.winograd_emit import context_of, row_at, transform
+from miniconv.codegen.winograd_form import HEAD
 
 __all__ = ["emit_taps", "emit_weights"]
 
 
-def emit_taps(code: Code, element: Element) -> None:
-    """The taps of a vector's width of channels, a vector for each of the nine."""
-    size, lanes, taps = element.bytes, element.lanes, KERNEL * KERNEL
+def emit_taps(code: Code, element: Element, form: Form) -> None:
+    """The taps of a vector's width of channels, a vector for each of them."""
+    size, lanes, taps = element.bytes, element.lanes, math.prod(form.taps)
     with code.function("taps", "ptr", "ptr", "ptr", "i64", internal=True) as (head, into, w, count):
         h = code.words(head, HEAD)
         dense = code.op(f"and i1 {code.test('ne', h['dense'], 0)}, {code.test('sge', count, lanes)}")
@@ -33,7 +36,7 @@ def emit_taps(code: Code, element: Element) -> None:
                 channel = code.at(w, code.mul(c.index, h["w_channel"]))
                 lane_of = code.at(into, code.mul(c.index, size))
                 for tap in range(taps):
-                    i, j = divmod(tap, KERNEL)
+                    i, j = divmod(tap, form.columns.taps)
                     distance = code.add(code.mul(h["w_h"], i), code.mul(h["w_w"], j))
                     code.store(
                         element.type, code.load(element.type, channel, distance, size), lane_of, tap * lanes * size
@@ -59,9 +62,14 @@ def emit_weights(code: Code, element: Element, form: Form) -> None:
                 w = code.at(weight, code.mul(code.add(output, m.index), h["w_row"]))
                 w = code.at(w, code.mul(first.index, h["w_channel"]))
                 code.call("@taps", f"ptr {head}", f"ptr {scratch}", f"ptr {w}", f"i64 {count}")
-                taps = [code.load(element.vector, scratch, i * lanes * size, size) for i in range(KERNEL * KERNEL)]
-                square = [taps[i : i + KERNEL] for i in range(0, len(taps), KERNEL)]
                 into = code.at(u_block, code.mul(code.divided(first.index, lanes), h["u_group"]))
                 into = code.at(into, code.mul(m.index, lanes * size))
-                for place, vector in enumerate(flat(transform(code, element, form.g, square))):
-                    code.store(element.vector, vector, into, code.mul(h["u_plane"], place), size)
+                row = [lanes * size * j for j in range(form.columns.taps)]
+                line = [
+                    [code.load(element.vector, scratch, i * len(row) * lanes * size + at, size) for at in row]
+                    for i in range(form.rows.taps)
+                ]
+                lines = transform(code, element, form.rows.g, form.columns.g, line.__getitem__)
+                for planes, vectors in zip(form.planes, lines):
+                    for plane, vector in zip(planes, vectors):
+                        code.store(element.vector, vector, into, code.mul(h["u_plane"], plane), size)

@@ -25,46 +25,80 @@ Array = npt.NDArray[Any]
 
 
 class Transform(NamedTuple):
-    """The matrices of one Winograd algorithm F(m, 3) and how many roundings a result passes beyond its channels."""
+    """One axis of a Winograd algorithm: its matrices' absolute values, and what a result is rounded by.
 
-    outputs: int
+    ``output`` takes products to outputs, whether or not some are summed on the way. ``joined`` says how many of them at
+    most are, for each input channel, and ``roundings`` how often a number is rounded in the three transforms.
+    """
+
     input: Array
     weight: Array
     output: Array
+    joined: int
     roundings: int
+    stride: int = 1
 
 
 # Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4. Roundings of a result, worst
-# row, two passes each: F(2x2) input 2 * 1, weight 2 * 2, product 1, output 2 * 2, the channels' sum C - 1, bias 1:
-# C + 11. F(4x4), with a product by 5, by 1/6 (itself rounded) and so on: input 2 * 3, weight 2 * 4, product 1,
-# output 2 * 4, C - 1 and 1: C + 23. One more each for the padding of the estimate.
-_WINOGRAD = {
-    "winograd_f2": Transform(
-        2,
-        np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float),
-        np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-        np.array([[1, 1, 1, 0], [0, 1, -1, -1]], float),
-        12,
+# row: F(2x2) input 1, weight 2, output 2 on each axis; F(4x4), with a product by 5, by 1/6 (itself rounded) and so on:
+# input 3, weight 4, output 4. Twice that, the product, the channels' sum C - 1, the bias 1, and one more as a margin of
+# the estimate: C + 12 and C + 24.
+_F2 = Transform(
+    np.array([[1, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 1]], float),
+    np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0, 0, 1]]),
+    np.array([[1, 1, 1, 0], [0, 1, 1, 1]], float),
+    1,
+    5,
+)
+_F4 = Transform(
+    np.array(
+        [
+            [4, 0, 5, 0, 1, 0], [0, 4, 4, 1, 1, 0], [0, 4, 4, 1, 1, 0],
+            [0, 2, 1, 2, 1, 0], [0, 2, 1, 2, 1, 0], [0, 4, 0, 5, 0, 1],
+        ],
+        float,
     ),
-    "winograd_f4": Transform(
-        4,
-        np.array(
-            [
-                [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-                [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],
-            ],
-            float,
-        ),
-        np.array(
-            [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
-        ) / 24,
-        np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], float),
-        24,
+    np.array([[6, 0, 0], [4, 4, 4], [4, 4, 4], [1, 2, 4], [1, 2, 4], [0, 0, 24]]) / 24,
+    np.array([[1, 1, 1, 1, 1, 0], [0, 1, 1, 2, 2, 0], [0, 1, 1, 4, 4, 0], [0, 1, 1, 8, 8, 1]], float),
+    1,
+    11,
+)  # fmt: skip
+# Two outputs of three, two or one taps, as the engine has them.
+_PIECES = {
+    3: _F2,
+    2: Transform(
+        np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]], float),
+        np.array([[1, 0], [1, 1], [0, 1]], float),
+        np.array([[1, 1, 0], [0, 1, 1]], float),
+        1,
+        3,
     ),
-}  # fmt: skip
+    1: Transform(np.eye(2), np.ones((2, 1)), np.eye(2), 1, 0),
+}
+
+
+def _composed(kernel: int, stride: int) -> Transform:
+    """The engine's axis of so many taps: those of each phase of the stride in pieces of at most three, about equal."""
+    if kernel == 1:
+        return Transform(np.eye(1), np.eye(1), np.eye(1), 1, 0, stride)
+    rows, outputs, used = [], [], list[Transform]()
+    for phase in range(min(stride, kernel)):
+        taps = np.arange(phase, kernel, stride)
+        for part in np.array_split(taps, -(-len(taps) // 3)):
+            piece = _PIECES[len(part)]
+            b, g = np.zeros((len(piece.input), stride + kernel)), np.zeros((len(piece.input), kernel))
+            b[:, part[0] + stride * np.arange(piece.input.shape[1])], g[:, part] = piece.input, piece.weight
+            rows.append((b, g))
+            outputs.append(piece.output)
+            used.append(piece)
+    b, g = (np.concatenate(parts) for parts in zip(*rows))
+    return Transform(b, g, np.concatenate(outputs, axis=1), len(used), max(p.roundings for p in used), stride)
+
+
+_FIXED = {"winograd_f2": (_F2, _F2), "winograd_f4": (_F4, _F4)}
 _BORDERS: Mapping[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-BOUNDS = ("direct", *_WINOGRAD, "fft")
-"""The kinds of bound that a target may state."""
+BOUNDS = ("direct", *_FIXED, "fft", "winograd")
+"""The kinds of bound that a target may state; ``winograd`` is that of the engine's Winograd path."""
 
 READINGS = ("three_products", "rounded_on_the_way")
 """Wider bounds that describe what torch does where it breaks its own: no target may state them."""
@@ -99,10 +133,11 @@ def allowed_error(kind: str, case: Case, values: Values, exact: Exact, fft_const
     result, compute = DTYPES[case.dtype], DTYPES[DTYPES[case.dtype].compute]
     u, tiny = compute.unit_roundoff, compute.smallest_subnormal
     with np.errstate(all="ignore"):
-        if kind in _WINOGRAD:
-            transform = _WINOGRAD[kind]
-            steps = case.in_channels // case.groups + transform.roundings
-            allowed = gamma(steps, u) * _winograd_magnitude(transform, case, values)
+        if kind in _FIXED or kind == "winograd":
+            axes = _FIXED.get(kind) or tuple(map(_composed, case.kernel_size, case.stride))
+            terms = math.prod(axis.joined for axis in axes) * (case.in_channels // case.groups)
+            steps = terms + sum(axis.roundings for axis in axes) + 2
+            allowed = gamma(steps, u) * _winograd_magnitude(axes, case, values)
         elif kind == "fft":
             allowed = _fft_error(case, values, u, fft_constant)
         elif kind == "three_products":
@@ -168,24 +203,34 @@ def _bias_magnitude(case: Case, values: Values) -> Array | float:
     return np.asarray(bias).reshape(-1, *(1,) * len(case.input_size))
 
 
-def _winograd_magnitude(transform: Transform, case: Case, values: Values) -> Array:
+def _tiles(axis: Transform, size: int, dilation: int) -> tuple[Array, Array]:
+    """Of each tile on an axis the cells of input that it sees, and its outputs, of which some may lie behind the last.
+
+    Outputs that lie a dilation apart form tiles, as those of an undilated convolution do.
+    """
+    outputs = len(axis.output)
+    first = np.concatenate([np.arange(rest, size, outputs * dilation) for rest in range(min(dilation, size))])
+    cells = first * axis.stride + dilation * np.arange(axis.input.shape[1])[:, None]
+    return cells.T, (first + dilation * np.arange(outputs)[:, None]).T
+
+
+def _winograd_magnitude(axes: tuple[Transform, ...], case: Case, values: Values) -> Array:
     """S_W = |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A| for each tile d, summed over the input channels."""
     x, w = _padded(case, values)
-    m, span = transform.outputs, transform.outputs + 2
-    tiles = [-(-out // m) for out in case.output_size]
-    ends = [(0, max(0, (t - 1) * m + span - size)) for t, size in zip(tiles, x.shape[3:])]
-    x = np.pad(x, [(0, 0)] * 3 + ends)
-    d = np.lib.stride_tricks.sliding_window_view(x, (span, span), axis=(3, 4))
-    d = d[:, :, :, : (tiles[0] - 1) * m + 1 : m, : (tiles[1] - 1) * m + 1 : m]
-    b, g, a = abs(transform.input), abs(transform.weight), abs(transform.output)
-    d, w = (b @ d @ b.T).transpose(1, 5, 6, 2, 0, 3, 4), (g @ w @ g.T).transpose(0, 3, 4, 1, 2)
+    (cells_h, into_h), (cells_w, into_w) = map(_tiles, axes, case.output_size, case.dilation)
+    x = np.pad(x, [(0, 0)] * 3 + [(0, max(0, c.max() + 1 - n)) for c, n in zip((cells_h, cells_w), x.shape[3:])])
+    tall, wide = axes
+    d = x[:, :, :, cells_h[:, None, :, None], cells_w[None, :, None, :]]
+    d = (tall.input @ d @ wide.input.T).transpose(1, 5, 6, 2, 0, 3, 4)
+    w = (tall.weight @ w @ wide.weight.T).transpose(0, 3, 4, 1, 2)
     products = w @ d.reshape(*d.shape[:4], -1)  # one product of matrices for each element of a tile: (G, i, j, O, ...)
     products = products.reshape(*products.shape[:4], *d.shape[4:]).transpose(4, 0, 3, 5, 6, 1, 2)
-    y = a @ products @ a.T  # (N, G, O, tiles_h, tiles_w, m, m)
-    y = np.moveaxis(y, 5, 4).reshape(*y.shape[:3], tiles[0] * m, tiles[1] * m)
-    y = y[..., : case.output_size[0], : case.output_size[1]]
+    y = tall.output @ products @ wide.output.T  # (N, G, O, tiles_h, tiles_w, outputs, outputs)
+    total = np.zeros((*y.shape[:3], into_h.max() + 1, into_w.max() + 1))
+    total[:, :, :, into_h[:, None, :, None], into_w[None, :, None, :]] = y
+    total = total[..., : case.output_size[0], : case.output_size[1]]
     batch = 1 if case.batch is None else case.batch
-    total = y.reshape(batch, case.out_channels, *case.output_size) + _bias_magnitude(case, values)
+    total = total.reshape(batch, case.out_channels, *case.output_size) + _bias_magnitude(case, values)
     return np.asarray(total.reshape(case.output_shape))
 
 
