@@ -238,9 +238,7 @@ def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int
     def cycles(vectors: int) -> tuple[float, int]:
         rows = (target.registers - 1 - vectors) // vectors
         blocks, tiles = _parts(out_channels, rows), _parts(vectors_needed, vectors)
-        step = sum(
-            i * j * max((m * v + (m + v) * near) / 2, (m + v + 2) / 2, 4) for m, i in blocks for v, j in tiles
-        )
+        step = sum(i * j * max((m * v + (m + v) * near) / 2, (m + v + 2) / 2, 4) for m, i in blocks for v, j in tiles)
         return step, abs(vectors - 3)  # among equals the squarest
 
     vectors = min(range(1, 5 if near else 7), key=cycles)
