@@ -12,7 +12,6 @@ from bench.engines import ENGINES
 from bench.layers import load, select
 from bench.machine import describe, warn_if_busy
 from bench.measure import run
-from bench.peak import peak_gflops
 
 RESULTS = Path(__file__).parent / "results"
 DEFAULT_ENGINES = "miniconv,torch,torch_channels_last,onnxruntime,openvino,jax"
@@ -70,16 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         p.error(str(error))
     warn_if_busy()
-    peak = peak_gflops(arguments.dtype, arguments.threads)
     rows = run(layers, engines, arguments.threads, 0.05 if arguments.quick else arguments.seconds)
-    peak = max(peak, peak_gflops(arguments.dtype, arguments.threads))  # before and after: the clock may have changed
-    report.with_shares(rows, peak)
     packages = [package for name in engines for package in ENGINES[name].packages[:1]]
     result = {
         "command": " ".join(["python -m bench", *argv]),
         "machine": describe(arguments.threads, dict.fromkeys(packages)),
         "dtype": arguments.dtype,
-        "peak_gflops": peak,
         "summary": report.summary(rows),
         "layers": rows,
     }

@@ -91,6 +91,22 @@ def _miniconv(layout: str) -> Callable[[ConvProblem, Operands, int], Prepared]:
     return prepare
 
 
+def _miniconv_direct(problem: ConvProblem, operands: Operands, threads: int) -> Prepared:
+    import miniconv
+    import miniconv.functional
+
+    prepared = _on_tensors(miniconv.functional.conv2d, problem, operands, "contiguous_format")
+
+    def plain(call: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            with miniconv.config(reproducible=True):
+                return call()
+
+        return run
+
+    return Prepared(*map(plain, prepared))
+
+
 def _miniconv_numpy(problem: ConvProblem, operands: Operands, threads: int) -> Prepared:
     import miniconv.functional
 
@@ -201,6 +217,7 @@ ENGINES = {
     "torch": Engine(_torch("contiguous_format"), ("torch",)),
     "torch_channels_last": Engine(_torch("channels_last"), ("torch",)),
     "miniconv_channels_last": Engine(_miniconv("channels_last"), ("miniconv", "torch")),
+    "miniconv_direct": Engine(_miniconv_direct, ("miniconv", "torch")),
     "miniconv_numpy": Engine(_miniconv_numpy, ("miniconv",)),
     "onnxruntime": Engine(_onnxruntime, ("onnxruntime", "onnx"), foreign=True, dtypes=("float32",)),
     "openvino": Engine(_openvino, ("openvino",), foreign=True, dtypes=("float32",)),

@@ -5,7 +5,9 @@ useful FLOPs, and under ``engines``, by name, either
 
     seconds, ratio (torch's time over this engine's), gflops, cores, rounds, error     or     refused: the reason
 
-A depthwise layer also has ``stream``: the bytes that it must move, and the seconds of a loop that only does that.
+``peak_gflops`` is what a loop of nothing but multiply-adds reached in the same rounds, and an engine's
+``share_of_peak`` its share of that. A depthwise layer also has ``stream``: the bytes that it must move, and the seconds
+of a loop that only does that.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from bench.bandwidth import Stream, Traffic
 from bench.engines import ENGINES, REFERENCE, Prepared, limited_to
 from bench.layers import Layer, Operands, operands
 from bench.machine import in_a_process_of_its_own
+from bench.peak import fastest_loop
 from bench.timing import SETTLE_SECONDS, interleave, sampler, speed_up
 from miniconv import ConvProblem
 from miniconv.codegen import unavailable_reason
 from miniconv.dtypes import DTYPES
 
 STREAM = "stream"  # of depthwise layers: a loop that only moves as many bytes
+PEAK = "peak"  # a loop that only multiplies and adds
 
 Row = dict[str, Any]
 Array = npt.NDArray[Any]
@@ -110,9 +114,14 @@ def time_layer(layer: Layer, names: Sequence[str], threads: int, seconds: float)
         else:
             engines[name] = {"error": error}
             samplers[name] = sampler(prepared.run, settle=settle)
-    if layer.problem.groups == layer.problem.in_channels > 1 and unavailable_reason() is None:
-        samplers[STREAM] = sampler(Stream(Traffic.of(layer.problem), threads), settle=settle)
+    if unavailable_reason() is None:
+        loop = fastest_loop(layer.problem.dtype, threads)
+        samplers[PEAK] = sampler(loop, settle=settle)
+        if layer.problem.groups == layer.problem.in_channels > 1:
+            samplers[STREAM] = sampler(Stream(Traffic.of(layer.problem), threads), settle=settle)
     samples = interleave(samplers, seconds)
+    if PEAK in samples:
+        row["peak_gflops"] = loop.flops / median(sample.seconds for sample in samples.pop(PEAK)) / 1e9
     if STREAM in samples:
         stream = median(sample.seconds for sample in samples.pop(STREAM))
         row["stream"] = {"bytes": sum(Traffic.of(layer.problem)), "seconds": stream}
@@ -126,6 +135,8 @@ def time_layer(layer: Layer, names: Sequence[str], threads: int, seconds: float)
             "cores": median(sample.cores for sample in taken),
             "rounds": len(times),
         }
+        if "peak_gflops" in row:
+            engines[name]["share_of_peak"] = engines[name]["gflops"] / row["peak_gflops"]
     return row | {"engines": engines}
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.engines import REFERENCE
 from bench.machine import sentence, thread_count
 from bench.measure import Row
 from bench.timing import geometric_mean
+from miniconv import ConvProblem
 
 OWN = "miniconv"
 WORST = 3
@@ -68,6 +70,50 @@ def summary_table(rows: Sequence[Row]) -> str:
     return table(["group", "layers", *names, f"{OWN}'s worst"], lines)
 
 
+def kind_of(problem: ConvProblem) -> str:
+    """Which of the kinds that are told apart below a problem is.
+
+    >>> kind_of(ConvProblem.parse("conv2d n1 c8 o8 i9x9 k3x3 s2x2 float32"))
+    'dense 3x3, stride 2'
+    """
+    kernel, stride, dilation = ("x".join(map(str, x)) for x in (problem.kernel_size, problem.stride, problem.dilation))
+    if problem.groups > 1:
+        return "depthwise" if problem.groups == problem.in_channels else "grouped"
+    steps = (f", stride {stride[0]}" if stride != "1x1" else "") + (", dilated" if dilation != "1x1" else "")
+    if kernel == "1x1":
+        return kernel + steps
+    return "dense 3x3" + steps if kernel == "3x3" else "dense others"
+
+
+def kind_table(rows: Sequence[Row]) -> str:
+    """Geometric means of the ratios to torch by kind, and miniconv's share of the peak: least, median and most."""
+    names = [name for name in engine_names(rows) if name != REFERENCE]
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(kind_of(ConvProblem.parse(row["problem"])), []).append(row)
+    lines = []
+    for kind, members in sorted(kinds.items()):
+        means = {name: ratios(members, name).values() for name in names}
+        cells = [f"{geometric_mean(means[name]):.2f}" if means[name] else "" for name in names]
+        engines = [row["engines"].get(OWN, {}) for row in members]
+        shares = [engine["share_of_peak"] for engine in engines if "share_of_peak" in engine]
+        found = " / ".join(f"{of(shares):.0%}" for of in (min, median, max)) if shares else ""
+        lines.append([kind, str(len(members)), *cells, found])
+    return table(["kind", "layers", *names, f"{OWN}, of peak: least / median / most"], lines)
+
+
+def peak_sentence(rows: Sequence[Row]) -> str:
+    """What the loop of multiply-adds reached beside the layers."""
+    peaks = [row["peak_gflops"] for row in rows if "peak_gflops" in row]
+    if not peaks:
+        return ""
+    least, middle, most = (of(peaks) for of in (min, median, max))
+    return (
+        f"Peak: a loop of nothing but multiply-adds in the same rounds, {least:.0f} to {most:.0f} GFLOP/s, in the median"
+        f" {middle:.0f}."
+    )
+
+
 def layer_table(rows: Sequence[Row]) -> str:
     """Every layer: torch's time, each engine's ratio to it, miniconv's GFLOP/s and share of the peak."""
     names = [name for name in engine_names(rows) if name != REFERENCE]
@@ -117,23 +163,16 @@ def markdown(result: dict[str, Any]) -> str:
     parts = [
         "# Layers",
         sentence(result["machine"]),
-        f"Peak of an FMA loop: {result['peak_gflops']:.1f} GFLOP/s. Ratios are torch's time over the engine's:"
-        " above 1 is faster; medians of interleaved rounds; useful FLOPs only. Group lines are geometric means.",
+        f"Ratios are torch's time over the engine's: above 1 is faster; medians of interleaved rounds; useful FLOPs"
+        f" only. Group lines are geometric means. {peak_sentence(rows)}",
         f"Repeat: `{result['command']}`",
         summary_table(rows),
+        kind_table(rows),
         layer_table(rows),
         *filter(None, [bandwidth_table(rows)]),
         *(["Not timed:\n\n" + "\n".join(refused)] if refused else []),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def with_shares(rows: Sequence[Row], peak: float) -> None:
-    """Add to each timed engine its share of the peak."""
-    for row in rows:
-        for engine in row["engines"].values():
-            if "gflops" in engine:
-                engine["share_of_peak"] = engine["gflops"] / peak
 
 
 def save(result: dict[str, Any], path: Path) -> None:

@@ -103,15 +103,14 @@ def test_a_quick_run(tmp_path, capsys):
     (row,) = result["layers"]
     assert row["group"] == "tiny"
     assert list(row["engines"]) == ["torch", "miniconv", "torch_channels_last"]
-    assert result["peak_gflops"] > 0.1
-    assert row["engines"]["torch"]["share_of_peak"] == row["engines"]["torch"]["gflops"] / result["peak_gflops"]
+    assert row["peak_gflops"] > 0.1
+    assert row["engines"]["torch"]["share_of_peak"] == row["engines"]["torch"]["gflops"] / row["peak_gflops"]
     assert result["machine"]["threads"] == 1
     assert path.with_suffix(".md").read_text() in capsys.readouterr().out
     assert "tiny/1x1x5x5-1" in path.with_suffix(".svg").read_text()
 
 
-def test_a_wrong_miniconv_fails_the_run(wrong_engine, monkeypatch, capsys):
-    monkeypatch.setattr(command, "peak_gflops", lambda *_: 1.0)
+def test_a_wrong_miniconv_fails_the_run(wrong_engine, capsys):
     assert command.main(["--quick", "--layer", "1x1x5x5-1", "--engines", "miniconv"]) == 1
     assert "Not timed:\n\n- miniconv: error" in capsys.readouterr().out
 

@@ -14,13 +14,20 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # bench/ is a folder of the 
 
 from bench import accuracy, bandwidth, growth, layers, machine, measure, peak, plans, report, timing
 from miniconv import ConvProblem, reference
+from miniconv.codegen.element import Element
+from miniconv.codegen.emit import Code
 
 
 def row(group, name, **ratios):
-    """A measured layer: torch at one millisecond, two million FLOPs, and the engines at these ratios."""
-    engines = {n: {"seconds": 1e-3 / r, "ratio": r, "gflops": 2.0 * r} for n, r in ratios.items()}
-    torch = {"seconds": 1e-3, "ratio": 1.0, "gflops": 2.0}
-    return {"group": group, "name": name, "problem": "conv2d ...", "engines": {"torch": torch, **engines}}
+    """A measured layer: torch at one millisecond, two million FLOPs, the engines at these ratios, a peak of 40."""
+    engines = {
+        n: {"seconds": 1e-3 / r, "ratio": r, "gflops": 2.0 * r, "share_of_peak": r / 20}
+        for n, r in {"torch": 1.0, **ratios}.items()
+    }
+    return {"group": group, "name": name, "problem": str(LAYER), "peak_gflops": 40.0, "engines": engines}
+
+
+LAYER = ConvProblem.parse("conv2d n1 c1 o1 i3x3 k3x3 float32")
 
 
 ROWS = [row("a", "one", miniconv=2.0, jax=0.5), row("a", "two", miniconv=8.0), row("b", "one", miniconv=0.5, jax=2.0)]
@@ -173,14 +180,35 @@ class TestReport:
         assert lines[4] == "| all layers | 3 | 2.00 | 1.00 | one 0.50, one 2.00, two 8.00 |"
 
     def test_layer_table(self):
-        report.with_shares(ROWS, peak=40.0)
         lines = report.layer_table(ROWS).splitlines()
         assert lines[0] == "| layer | problem | torch, us | miniconv | jax | miniconv, GFLOP/s | of peak |"
-        assert lines[3] == "| a two | `conv2d ...` | 1000.0 | 8.00 |  | 16.0 | 40% |"
+        assert lines[3] == f"| a two | `{LAYER}` | 1000.0 | 8.00 |  | 16.0 | 40% |"
+
+    def test_kinds(self):
+        lines = report.kind_table(
+            [*ROWS, row("c", "one", jax=1.0) | {"problem": "conv2d n1 c4 o4 i3x3 k3x3 g4 float32"}]
+        )
+        assert lines.splitlines()[2:] == [
+            "| dense 3x3 | 3 | 2.00 | 1.00 | 2% / 10% / 40% |",
+            "| depthwise | 1 |  | 1.00 |  |",
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [
+            ("c8 o8 i9x9 k1x1", "1x1"),
+            ("c8 o8 i9x9 k1x1 s2x2", "1x1, stride 2"),
+            ("c8 o8 i9x9 k3x3 d2x2", "dense 3x3, dilated"),
+            ("c8 o8 i9x9 k1x7", "dense others"),
+            ("c8 o8 i9x9 k3x3 g2", "grouped"),
+        ],
+    )
+    def test_kind(self, text, kind):
+        assert report.kind_of(ConvProblem.parse(f"conv2d n1 {text} float32")) == kind
 
     def test_the_whole_report(self, tmp_path):
         result = {
-            "command": "python -m bench", "machine": machine.describe(2), "dtype": "float32", "peak_gflops": 40.0,
+            "command": "python -m bench", "machine": machine.describe(2), "dtype": "float32",
             "layers": [*ROWS, row("c", "one")],
         }  # fmt: skip
         result["layers"][-1]["engines"]["jax"] = {"refused": "no float64"}
@@ -189,9 +217,9 @@ class TestReport:
         assert json.loads(path.read_text()) == result
         text = report.markdown(result)
         assert "2 threads" in text
-        assert "40.0 GFLOP/s" in text
+        assert "40 to 40 GFLOP/s, in the median 40." in text
         assert "- jax: no float64 (c one)" in text
-        assert "| c one | `conv2d ...` | 1000.0 |  |  |  |  |" in text
+        assert f"| c one | `{LAYER}` | 1000.0 |  |  |  |  |" in text
 
     def test_the_plot(self, tmp_path):
         pytest.importorskip("matplotlib")
@@ -201,28 +229,26 @@ class TestReport:
 
 
 class TestPeak:
-    @pytest.mark.parametrize(
-        ("features", "bytes"),
-        [({"avx512f": True, "avx": True}, 64), ({"avx": True, "avx512f": False}, 32), ({"sse2": True}, 16), ({}, 16)],
-    )
-    def test_vector_width(self, features, bytes):
-        assert peak.vector_bytes(features) == bytes
-
     def test_each_round_is_one_fma_on_every_accumulator(self):
-        text = peak.loop_ir(8, "double", 5)
-        assert text.count("call <8 x double> @llvm.fmuladd.v8f64") == 5
-        assert text.count("phi <8 x double>") == 5
-        assert "@llvm.fmuladd.v4f32" in peak.loop_ir(4, "float", 1)
+        code = Code()
+        peak.emit_fma_loop(code, Element("double", 8, 8), accumulators=5, rounds=7)
+        assert code.text().count("call <8 x double> @llvm.fmuladd.v8f64") == 5
+        assert code.text().count("phi <8 x double>") == 5
 
+    @pytest.mark.parametrize("threads", [1, 2])
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_the_loop_computes(self, dtype):
+    def test_the_loop_computes(self, dtype, threads):
         pytest.importorskip("llvmlite")
-        loop = peak.FmaLoop(dtype, accumulators=3)
-        # acc = acc / 2 + 1 from 1: after r rounds 2 - 2**-r; three of them and the summand 1
-        assert loop(1) == 1 + 3 * 1.5
-        assert loop(4) == 1 + 3 * (2 - 2**-4)
-        assert loop.flops_a_round == 2 * 3 * loop.lanes
-        assert peak.peak_gflops(dtype, threads=2, seconds=1e-3, repeats=1) > 0.1
+        # acc = acc / 2 + 1 from 1: after r rounds 2 - 2**-r, three of them
+        for rounds in (1, 4):
+            loop = peak.FmaLoop(dtype, accumulators=3, threads=threads, rounds=rounds)
+            loop()
+            assert (loop.sums == 3 * (2 - 2**-rounds)).all()
+            assert loop.flops == 2 * loop.sums.size * 3 * rounds
+
+    def test_the_fastest_is_found(self):
+        pytest.importorskip("llvmlite")
+        assert peak.fastest_loop("float64", 1, seconds=0.0).flops > 0
 
 
 class TestBandwidth:
