@@ -109,8 +109,8 @@ def peak_sentence(rows: Sequence[Row]) -> str:
         return ""
     least, middle, most = (of(peaks) for of in (min, median, max))
     return (
-        f"Peak: a loop of nothing but multiply-adds in the same rounds, {least:.0f} to {most:.0f} GFLOP/s, in the median"
-        f" {middle:.0f}."
+        "Peak: a loop of nothing but multiply-adds in the same rounds,"
+        f" {least:.0f} to {most:.0f} GFLOP/s, in the median {middle:.0f}."
     )
 
 
