@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from miniconv.codegen.target import Target
@@ -123,17 +124,13 @@ class Window:
 def window(problem: ConvProblem, axis: int) -> Window:
     """The last axis of ``problem`` is -1, the one before it -2; one that it does not have is a single cell."""
     if -axis > problem.spatial_dims:
-        return Window(1, 1, 1, 0, 1, 1, False)
-    kernel = problem.kernel_size[axis]
-    return Window(
-        kernel=kernel,
-        stride=problem.stride[axis],
-        dilation=problem.dilation[axis] if kernel > 1 else 1,
-        low=problem.padding[axis][0],
-        input=problem.input_size[axis],
-        output=problem.output_size[axis],
-        transposed=problem.transposed,
-    )
+        return _window(1, 1, 1, 0, 1, 1, False)
+    kernel, stride, dilation = problem.kernel_size[axis], problem.stride[axis], problem.dilation[axis]
+    sizes = problem.input_size[axis], problem.output_size[axis]
+    return _window(kernel, stride, dilation if kernel > 1 else 1, problem.padding[axis][0], *sizes, problem.transposed)
+
+
+_window = lru_cache(maxsize=256)(Window)  # axes are asked for more than once, and layers have equal ones
 
 
 def plane_bytes(h: Window, w: Window, rows: int, target: Target, itemsize: int) -> tuple[int, int, int]:
