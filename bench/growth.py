@@ -1,8 +1,8 @@
 """``python -m bench.growth``: how time grows with the sizes, and what miniconv costs besides time.
 
-Time per output element against N, C, H and W, each alone, from one middle layer. Then three figures that each need a
-process of their own: memory beyond the output on a large image, the first call after the imports, and resident memory
-over thousands of different shapes.
+Time per output element against N, C, H and W, each alone, from one middle layer; and the most scratch memory that any
+layer asks for. Then three figures that each need a process of their own: memory beyond the output on a large image, the
+first call after the imports, and resident memory over thousands of different shapes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from bench import report
-from bench.layers import Layer
+from bench.layers import Layer, load, operands
 from bench.machine import describe, in_a_process_of_its_own, sentence, warn_if_busy
 from bench.measure import Row, time_layers
 from miniconv import ConvProblem
@@ -33,8 +34,19 @@ SIZES = {
 }
 """The values of each axis; C is C_in and C_out alike."""
 
+WORKSPACE = re.compile(r"workspace ([\d,]+) bytes for each of \d+ threads, ([\d,]+) for all")
 LARGE_IMAGE = ConvProblem.parse("conv2d n1 c3 o8 i4096x4096 k3x3 p1x1 float32")
 SHAPES = 5000
+FIRST = tuple(
+    ConvProblem.parse(text)
+    for text in (
+        "conv2d n1 c64 o64 i56x56 k3x3 p1x1 float32",
+        "conv2d n1 c64 o64 i56x56 k1x1 float32",
+        "conv2d n1 c64 o64 i56x56 k3x3 p1x1 g64 float32",
+        "conv2d n1 c3 o64 i224x224 k7x7 s2x2 p3x3 float32",
+    )
+)
+"""What a program may begin with."""
 
 
 def grown(axis: str, size: int) -> ConvProblem:
@@ -100,19 +112,55 @@ def peak_beyond_output(problem: ConvProblem, threads: int) -> int:
     return memory_bytes("VmHWM") - before - int(output.numel() * output.element_size())
 
 
-def first_calls() -> tuple[float, float]:
-    """Seconds of the first call and of the same call again, after the imports; for a process of its own."""
-    import torch
+def first_calls(problem: ConvProblem, tensors: bool) -> tuple[float, float, float]:
+    """Seconds of the first call and of the same call twice again, after the imports; for a process of its own.
 
+    Args:
+        problem: what is computed.
+        tensors: whether the operands are tensors; else torch is not imported.
+    """
     import miniconv.functional as F
 
-    input, weight = torch.rand(MIDDLE.input_shape), torch.rand(MIDDLE.weight_shape)
+    input, weight = operands(problem)[:2]
+    if tensors:
+        import torch
+
+        input, weight = torch.from_numpy(input), torch.from_numpy(weight)
+    padding = [low for low, _ in problem.padding]
     times = []
-    for _ in range(2):
+    for _ in range(3):
         start = time.perf_counter()
-        F.conv2d(input, weight, padding=1)
+        F.conv2d(input, weight, None, problem.stride, padding, problem.dilation, problem.groups)
         times.append(time.perf_counter() - start)
-    return times[0], times[1]
+    return times[0], times[1], times[2]
+
+
+def time_first_calls(processes: int = 5) -> list[Row]:
+    """The median of some processes for each problem, with arrays and with tensors."""
+    rows = []
+    for problem in FIRST:
+        for tensors in (False, True):
+            calls = [in_a_process_of_its_own(first_calls, problem, tensors) for _ in range(processes)]
+            first, second, third = (median(times) for times in zip(*calls))
+            row = {"problem": str(problem), "operands": "tensors" if tensors else "arrays"}
+            rows.append({**row, "first": first, "second": second, "third": third})
+    return rows
+
+
+def workspace_bytes(problems: Sequence[ConvProblem], threads: int) -> tuple[int, int]:
+    """The most scratch memory that one of the problems asks for: for each thread, and for all threads together."""
+    from miniconv import config
+    from miniconv.plan import plan
+
+    most = (0, 0)
+    with config(threads=threads):
+        for problem in problems:
+            found = WORKSPACE.search(plan(problem).explain())
+            if found is None:
+                raise ValueError(f"{problem} is not computed by the engine")
+            each, shared = (int(number.replace(",", "")) for number in found.groups())
+            most = max(most[0], each), max(most[1], shared)
+    return most
 
 
 def resident_over_shapes(count: int) -> list[int]:
@@ -142,9 +190,11 @@ def resident_over_shapes(count: int) -> list[int]:
 def measure(threads: Sequence[int], seconds: float, shapes: int = SHAPES) -> dict[str, Any]:
     """Everything; what is None is not to be had on this system."""
     result: dict[str, Any] = {"growth": time_growth(threads, seconds)}
-    calls = [in_a_process_of_its_own(first_calls) for _ in range(5)]
-    result["first_call_seconds"] = median(first for first, _ in calls)
-    result["second_call_seconds"] = median(second for _, second in calls)
+    problems = [layer.problem for layer in load()]
+    problems += [grown(axis, size) for axis, sizes in SIZES.items() for size in sizes]
+    result["workspaces"] = {count: workspace_bytes(problems, count) for count in threads}
+    result["workspace_problems"] = len(problems)
+    result["first_calls"] = time_first_calls()
     linux = Path("/proc/self/status").exists()
     result["large_image"] = str(LARGE_IMAGE)
     result["peak_beyond_output_bytes"] = (
@@ -156,16 +206,20 @@ def measure(threads: Sequence[int], seconds: float, shapes: int = SHAPES) -> dic
 
 def markdown(result: dict[str, Any]) -> str:
     """The report."""
-    figures = [
-        ["first call of a process", f"{result['first_call_seconds'] * 1e3:.1f} ms"],
-        ["the same call again", f"{result['second_call_seconds'] * 1e3:.2f} ms"],
-    ]
+    figures = []
+    for threads, (each, shared) in result["workspaces"].items():
+        text = f"largest workspace of {result['workspace_problems']} layers, threads {threads}"
+        figures += [[f"{text}: of a thread", mebibytes(each)], [f"{text}: for all, Winograd's", mebibytes(shared)]]
     for threads, peak in (result["peak_beyond_output_bytes"] or {}).items():
         figures.append([f"memory beyond the output, `{result['large_image']}`, threads {threads}", mebibytes(peak)])
     if marks := result["resident_bytes"]:
         figures.append(["resident memory before the random shapes", mebibytes(marks[0])])
         figures.append(["after a tenth of them", mebibytes(marks[1])])
         figures.append(["after all", mebibytes(marks[-1])])
+    firsts = [
+        [f"`{row['problem']}`", row["operands"], *(f"{row[call] * 1e3:.1f}" for call in ("first", "second", "third"))]
+        for row in result["first_calls"]
+    ]
     lines = [
         [row["axis"], str(row["size"]), str(row["threads"])]
         + [f"{row[name] * 1e9:.3f}" for name in ("torch", "miniconv")]
@@ -178,6 +232,7 @@ def markdown(result: dict[str, Any]) -> str:
             sentence(result["machine"]),
             f"From `{MIDDLE}`, one axis at a time. Repeat: `{result['command']}`",
             report.table(["", "miniconv"], figures),
+            report.table(["calls of a fresh process, ms", "", "first", "second", "third"], firsts),
             report.table(["axis", "size", "threads", "torch, ns an output", "miniconv", "ratio"], lines) + "\n",
         ]
     )

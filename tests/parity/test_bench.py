@@ -188,18 +188,27 @@ def test_growth(monkeypatch, tmp_path):
     assert [(row["axis"], row["size"], row["threads"]) for row in rows[:3]] == [("N", 1, 1), ("N", 2, 1), ("C", 4, 1)]
     assert len(rows) == 12
     result = {"growth": rows, "machine": machine.describe(2), "command": "c", "large_image": "conv2d ..."}
-    result |= {"first_call_seconds": 0.1, "second_call_seconds": 0.001}
+    first = {"problem": "conv2d ...", "operands": "arrays", "first": 0.1, "second": 0.001, "third": 0.001}
+    result |= {"first_calls": [first], "workspaces": {1: (2**19, 2**20)}, "workspace_problems": 3}
     result |= {"peak_beyond_output_bytes": {1: 2**20}, "resident_bytes": [2**20, 2**21, 2**22]}
     text = growth.markdown(result)
-    assert "| first call of a process | 100.0 ms |" in text
+    assert "| `conv2d ...` | arrays | 100.0 | 1.0 | 1.0 |" in text
+    assert "| largest workspace of 3 layers, threads 1: of a thread | 0.5 MiB |" in text
     assert "| after all | 4.0 MiB |" in text
     growth.plot(result, tmp_path / "growth.svg")
     assert "C_in = C_out" in (tmp_path / "growth.svg").read_text()
 
 
 def test_first_calls():
-    first, second = machine.in_a_process_of_its_own(growth.first_calls)
-    assert min(first, second) > 0
+    for tensors in (False, True):
+        first, second, third = machine.in_a_process_of_its_own(growth.first_calls, growth.FIRST[0], tensors)
+        assert first > max(second, third) > 0
+
+
+def test_workspaces():
+    each, shared = growth.workspace_bytes(growth.FIRST, 2)
+    assert 0 < each < 2**21
+    assert 16 * 64 * 64 * 4 <= shared < 2**20  # Winograd's weights of the first one
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the marks are Linux's")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen import threads
-from miniconv.codegen.entry import RECORD, entry
+from miniconv.codegen.entry import RECORD, STACK_BYTES, entry
 from miniconv.codegen.jit import library
 from miniconv.codegen.kernels import CONTEXT
 from miniconv.codegen.schedule import Layout
@@ -201,6 +201,10 @@ def runner(work: Work) -> Callable[[int, int, int, int], object]:
     if not work.record_address:
         return partial(execute, work)
     enter, size, scratch = entry(), work.memory[2], _scratch.address
+    if size <= STACK_BYTES:
+        on_stack = partial(enter, work.record_address)
+        on_stack.__dict__["work"] = work  # lives as long as this
+        return on_stack
 
     def run(input: int, weight: int, bias: int, output: int) -> object:
         return enter(work.record_address, input, weight, bias, output, scratch(size))  # ``work`` lives as long as this

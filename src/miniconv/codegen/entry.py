@@ -17,11 +17,12 @@ from miniconv.codegen.emit import Code
 from miniconv.codegen.jit import compile_code, host
 from miniconv.codegen.kernels import CONTEXT
 
-__all__ = ["MOST_AXES", "RECORD", "entry", "looker"]
+__all__ = ["MOST_AXES", "RECORD", "STACK_BYTES", "entry", "looker"]
 
 # What is the same in all calls of one work: addresses and sizes, 64 bits each.
 RECORD = {name: index for index, name in enumerate(("stage", "units", "program", "kernels", "bias", "bias_step"))}
-_ARGUMENTS = ("record", "input", "weight", "bias", "output", "scratch")
+_ARGUMENTS = ("record", "input", "weight", "bias", "output")
+STACK_BYTES = 3584  # a page and more would have to be asked for, on some systems
 
 MOST_AXES = 5
 MOST_TENSORS = 3
@@ -49,14 +50,20 @@ _METHODS: list[_Method] = []  # kept for ever: what Python makes of one points i
 
 
 @lru_cache(maxsize=1)
-def entry() -> Callable[[int, int, int, int, int, int], int]:
+def entry() -> Callable[..., int]:
     """``enter(record, input, weight, bias, output, scratch)``: runs all units of the record's stage; gives 0.
 
-    All are addresses; ``bias`` is 0 where there is none, and then the record's own is taken. Other Python threads run
-    while the stage does.
+    All are addresses; ``bias`` is 0 where there is none, and then the record's own is taken. Without ``scratch`` there
+    are ``STACK_BYTES`` of it. Other Python threads run while the stage does.
     """
     code = Code()
-    with code.function("enter", "ptr", "ptr", "i64", result="ptr") as (_, arguments, _):
+    with code.function("enter", "ptr", "ptr", "i64", result="ptr") as (_, arguments, count):
+        stack = code.op(f"alloca [{STACK_BYTES} x i8], align 64")
+        place = code.op("alloca i64")
+        code.store("i64", code.op(f"ptrtoint ptr {stack} to i64"), place)
+        with code.when(code.test("sgt", count, len(_ARGUMENTS))):
+            code.store("i64", _number(code, code.load("ptr", arguments, 8 * len(_ARGUMENTS))), place)
+        scratch_at = code.load("i64", place)
         a = {name: _number(code, code.load("ptr", arguments, 8 * i)) for i, name in enumerate(_ARGUMENTS)}
         r = code.words(code.pointer(a["record"]), RECORD)
         given = code.test("ne", a["bias"], 0)
@@ -68,18 +75,18 @@ def entry() -> Callable[[int, int, int, int, int, int], int]:
             "bias_step": code.op(f"select i1 {given}, i64 {r['bias_step']}, i64 0"),
             "output": a["output"],
             "kernels": r["kernels"],
-            "shared": a["scratch"],
+            "shared": scratch_at,
         }
         context = code.op(f"alloca [{len(CONTEXT)} x i64]")
         for name, index in CONTEXT.items():
             code.store("i64", values[name], context, 8 * index)
-        scratch, stage = code.pointer(a["scratch"]), code.pointer(r["stage"])
+        scratch, stage = code.pointer(scratch_at), code.pointer(r["stage"])
         thread = code.op(f"call ptr {_python(code, 'PyEval_SaveThread')}()")
         code.call(stage, f"ptr {context}", "i64 0", f"i64 {r['units']}", f"ptr {scratch}")
         code.call(_python(code, "PyEval_RestoreThread"), f"ptr {thread}")
         zero = code.op(f"call ptr {_python(code, 'PyLong_FromLongLong')}(i64 0)")
         code.do(f"ret ptr {zero}")
-    enter: Callable[[int, int, int, int, int, int], int] = _function("enter", code)
+    enter: Callable[..., int] = _function("enter", code)
     return enter
 
 

@@ -171,16 +171,18 @@ class Library:
         self.target = target
         self._dtype = dtype
         self._table = np.zeros(math.prod(KERNELS) + len(PARTS), np.int64)
+        self._made: set[Function] = set()
 
     def kernel_table(self, functions: frozenset[Function]) -> int:
         """The address of the table of functions, with these in it; what is missing is compiled as one module."""
         with _LOCK:
-            missing = [f for f in sorted(functions, key=function_number) if not self._table[function_number(f)]]
+            missing = sorted(functions - self._made, key=function_number)
             if missing:
                 compiled = module(_emit_functions, self._dtype, self.target, *missing)
                 for function in missing:
                     address = compiled.get_function_address(function_name(function))
                     self._table[function_number(function)] = address
+                self._made.update(missing)
         return int(self._table.ctypes.data)
 
     def address(self, part: str) -> int:

@@ -116,7 +116,7 @@ class _Writer:
         """All passes, then the head."""
         groups = self.problem.groups
         of_image = passes_of(self.problem)
-        sums = [choose_sums(axes, self.channels, self.outputs, self.budget, self.itemsize) for axes in of_image]
+        sums = self.sums(of_image)
         images = self.problem.batch or 1
         if self.images_are_slices(images):
             self.layout = Layout(*((s[0], s[1], s[0], *s[3:]) for s in self.layout))._replace(weight=self.layout.weight)
@@ -138,6 +138,18 @@ class _Writer:
             units=images * groups * len(items),
             lanes=self.lanes,
         )
+
+    def sums(self, passes: list[Pass]) -> list[Sums]:
+        """How each pass forms its sums; those that differ in position alone, such as phases, ask once."""
+        known: dict[object, Sums] = {}
+        chosen = []
+        for axes in passes:
+            key = [(axis.count, axis.halo, len(axis.taps), len(axis.phases), axis.in_step) for axis in axes]
+            sums = known.get(tuple(key))
+            if sums is None:
+                sums = choose_sums(axes, self.channels, self.outputs, self.budget, self.itemsize)
+            chosen.append(known.setdefault(tuple(key), sums))
+        return chosen
 
     def images_are_slices(self, images: int) -> bool:
         """Whether the images are a spatial axis: vectors then hold positions of several, and the weights serve all."""
