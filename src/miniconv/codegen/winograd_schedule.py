@@ -5,8 +5,8 @@ With the matrices of a ``Form``, a tile of 2x2 outputs is
     A^T [ sum over channels of (G g G^T) * (B^T d B) ] A          (* elementwise; d: inputs, g: weights)
 
 so each place of a transformed tile is a matrix product, [outputs, channels] by [channels, tiles], and the direct
-path's micro-kernel computes it: its *lanes* are tiles here, its steps channels. Places that join in a sum are one matrix
-product, with the channels of each place one after another. The order of work is
+path's micro-kernel computes it: its *lanes* are tiles here, its steps channels. Places that join in a sum are one
+matrix product, the channels of each place one after another. The order of work is
 
     stage 1   every weight transformed:  U [plane][output block][channel / lanes][output][lane], memory for all threads
     stage 2   for each block of tiles, and each part of the outputs:
@@ -18,7 +18,7 @@ product, with the channels of each place one after another. The order of work is
 A block is so small that its V and M stay in the second cache. Its tiles need not be a rectangle: they are counted
 image after image, row after row, and cut where the vectors are full. So no lane idles but the last few. The pieces of a
 block that *are* rectangles are its *regions*: a region's input is copied to a small buffer that has the padding's zeros
-around it, from which tiles are taken two columns apart.
+around it, from which tiles are taken a step apart.
 
 A convolution of dilation d is d * d undilated ones, of the rows and columns that lie d apart. Each is a *lattice* whose
 tiles are counted like another image's; only the strides between its rows and columns differ.
