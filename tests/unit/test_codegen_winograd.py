@@ -52,6 +52,7 @@ GRID = [
     "conv2d n1 c33 o4 i9x11 k5x5 s2x2 p2x1 d1x2",
     "conv2d n1 c20 o17 i13x6 k4x2 s2x1 p1:2x0 bias",
     "conv2d n2 c6 o4 i8x40 k1x5 p0x2 bias",
+    "conv2d n1 c34 o2 i9x23 k7x6 s2x1 p3:2x1 bias",
     "conv2d n1 c19 o7 i11x5 k3x1 s1x2 p1x0",
 ]
 SPECIAL = [np.inf, -np.inf, np.nan]
@@ -263,7 +264,7 @@ def test_the_judge_allows_the_same_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("conv2d n1 c2 o3 i5x8 k3x6", "3x6"),
+        ("conv2d n1 c2 o3 i5x8 k3x8", "3x8"),
         ("conv2d n1 c2 o3 i5x6 k3x3 s1x3", "1x3"),
         ("conv2d n1 c2 o3 i5x6 k1x1", "saves no product"),
         ("conv2d n1 c2 o3 i5x6 k2x1 s2x2", "saves no product"),
@@ -288,6 +289,10 @@ def test_refuses(text: str, reason: str) -> None:
         ("conv2d n1 c512 o512 i7x7 k3x3 p1x1", False),  # one vector of tiles for 262144 transformed weights
         ("conv2d n1 c3 o64 i224x224 k3x3 p1x1", False),  # three channels to share an output's transform
         ("conv2d n1 c256 o256 i65x65 k3x3 p24x24 d24x24", False),  # half of each tile is no output
+        ("conv2d n1 c128 o128 i56x56 k3x3 s2x2 p1x1", True),
+        ("conv2d n1 c512 o512 i14x14 k3x3 s2x2 p1x1", False),
+        ("conv2d n1 c48 o64 i35x35 k5x5 p2x2", True),
+        ("conv2d n1 c3 o64 i224x224 k7x7 s2x2 p3x3", False),
     ],
 )
 def test_worth_it(text: str, worth: bool) -> None:

@@ -30,7 +30,7 @@ __all__ = ["LARGEST_KERNEL", "LARGEST_STRIDE", "Axis", "Form", "Matrix", "axis_o
 Matrix = tuple[tuple[float, ...], ...]
 _TO_OUTPUTS = (1, 0), (1, 1), (1, -1), (0, -1)  # how often a sum is added to the first output, and to the second
 
-LARGEST_KERNEL, LARGEST_STRIDE = 5, 2  # with 7 taps the transforms take as long as the products that are saved
+LARGEST_KERNEL, LARGEST_STRIDE = 7, 2
 
 
 class Axis(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
-from miniconv.codegen.winograd_axis import LARGEST_KERNEL, LARGEST_STRIDE, Form, form_of
+from miniconv.codegen.winograd_axis import LARGEST_KERNEL, LARGEST_STRIDE, form_of
 from miniconv.problem import ConvProblem
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "STEPS",
     "TURN_BYTES",
     "Lattice",
-    "channels_together",
     "images_together",
     "lattices_of",
     "refusal",
@@ -31,8 +30,6 @@ __all__ = [
 
 LINE_BYTES = 64
 STEPS = 64  # products that are summed in registers: 128 and 256 have 1.3 and 1.8 times the error, and save 1 to 3 %
-CHANNELS = 128  # that are transformed together, at most, so that V and the sums of many outputs fit scratch
-PLACES = 2048  # of all channels that are transformed together, at most, for the same reason
 SCRATCH_BYTES = 2 << 20
 SHARED_BYTES = 64 << 20  # of transformed weights, before they are filled up to whole vectors
 TURN_BYTES = 192 << 10  # of scratch for the input of channels that are turned together
@@ -97,16 +94,6 @@ def lattices_of(problem: ConvProblem) -> Iterator[Lattice]:
     for first in product(*(range(min(d, n)) for d, n in zip(problem.dilation, problem.output_size))):
         d, n = problem.dilation, problem.output_size
         yield Lattice((first[0], first[1]), (-(-(n[0] - first[0]) // d[0]), -(-(n[1] - first[1]) // d[1])))
-
-
-def channels_together(form: Form, channels: int) -> int:
-    """How many channels are transformed at a time: all, or a part that fills the vectors of transformed weights."""
-    most = CHANNELS
-    while most * form.places > PLACES:
-        most //= 2
-    chunks = -(-channels // most)
-    each = min(most, STEPS)
-    return channels if chunks == 1 else -(-channels // (chunks * each)) * each
 
 
 def images_together(images: int, tiles: int, lanes: int) -> int:

@@ -1,23 +1,24 @@
-"""Winograd as tables: tiles of 2x2 outputs, which of them are computed together, and where everything lies.
+"""Winograd as tables: tiles of outputs, which of them are computed together, and where everything lies.
 
 With the matrices of a ``Form``, a tile of 2x2 outputs is
 
-    A^T [ sum over channels of (G g G^T) * (B^T d B) ] A          (* elementwise; d: 4x4 inputs, g: 3x3 weights)
+    A^T [ sum over channels of (G g G^T) * (B^T d B) ] A          (* elementwise; d: inputs, g: weights)
 
-so each of the 16 places of a transformed tile is a matrix product, [outputs, channels] by [channels, tiles], and the
-direct path's micro-kernel computes it: its *lanes* are tiles here, its steps channels. The order of work is
+so each place of a transformed tile is a matrix product, [outputs, channels] by [channels, tiles], and the direct
+path's micro-kernel computes it: its *lanes* are tiles here, its steps channels. Places that join in a sum are one
+matrix product, the channels of each place one after another. The order of work is
 
-    stage 1   every weight transformed:  U [place][output block][channel / lanes][output][lane], memory for all threads
+    stage 1   every weight transformed:  U [plane][output block][channel / lanes][output][lane], memory for all threads
     stage 2   for each block of tiles, and each part of the outputs:
-                  the tiles' inputs transformed:  V [place][channel][lane]
-                  the products:                   M [place][output][lane], a panel of outputs at a time
+                  the tiles' inputs transformed:  V [plane][channel][lane]
+                  the products:                   M [sum][output][lane], a panel of outputs at a time
                   M transformed back, plus bias, to the output
     then      images in which a number came out that is not finite, if any, once more by the direct path
 
 A block is so small that its V and M stay in the second cache. Its tiles need not be a rectangle: they are counted
 image after image, row after row, and cut where the vectors are full. So no lane idles but the last few. The pieces of a
 block that *are* rectangles are its *regions*: a region's input is copied to a small buffer that has the padding's zeros
-around it, from which tiles are taken two columns apart.
+around it, from which tiles are taken a step apart.
 
 A convolution of dilation d is d * d undilated ones, of the rows and columns that lie d apart. Each is a *lattice* whose
 tiles are counted like another image's; only the strides between its rows and columns differ.
@@ -31,24 +32,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen.records import Table, rows_of
-from miniconv.codegen.schedule import Layout, Tile, choose_tile, split
+from miniconv.codegen.schedule import Layout, Tile, split
 from miniconv.codegen.target import Target
 from miniconv.codegen.winograd_axis import Form, form_of
+from miniconv.codegen.winograd_cut import Cut, cut_of
 from miniconv.codegen.winograd_form import (
     HEAD,
     LINE_BYTES,
     REGION,
-    SCRATCH_BYTES,
     STAGGER,
     TURN_BYTES,
     Lattice,
-    channels_together,
     images_together,
     lattices_of,
 )
@@ -94,16 +93,6 @@ class WinogradSchedule:
         return _Writer(problem, layout, target, itemsize, threads).schedule()
 
 
-class Cut(NamedTuple):
-    """How much is computed at a time."""
-
-    tile: Tile
-    vectors: int
-    chunk: int
-    panel: int  # blocks of tile.rows outputs
-    part: int  # likewise: how many share one transformed input
-
-
 class _Writer:
     """Writes the tables; a class for what they all need to know."""
 
@@ -131,7 +120,7 @@ class _Writer:
         tiles = int(self.tiles(np.array([lattice.size for lattice in lattices])).prod(axis=1).sum())
         together = images_together(self.images, tiles, self.lanes)
         vectors = -(-tiles * together // self.lanes)
-        cut = self.cut(vectors)
+        cut = cut_of(self.form, self.channels, self.outputs, vectors, self.target, self.itemsize)
         sizes = split(vectors, cut.vectors)
         blocks, buffer_bytes = self.blocks(lattices, together, sizes, cut.tile.vectors)
         rows = split(self.outputs, cut.tile.rows)
@@ -168,28 +157,6 @@ class _Writer:
             scratch_bytes=scratch_bytes,
             shared_bytes=shared_bytes,
         )
-
-    def cut(self, vectors: int) -> Cut:
-        """How wide a block is, and how much it holds at a time.
-
-        V and M stay in three quarters of the second cache while U is there too. A U that is larger comes from
-        further away for every block: then blocks are as wide as scratch allows.
-        """
-        places, sums = (n * self.target.vector_bytes for n in (self.form.places, self.form.sums))  # one vector wide
-        room = SCRATCH_BYTES * 7 // 8
-        far = self.form.places * self.channels * self.outputs * self.itemsize > self.target.l2_bytes // 2
-        held = room if far else self.target.l2_bytes * 3 // 4
-        tile = choose_tile(self.outputs, min(vectors, 12) * self.lanes, self.target, self.itemsize, near=True)
-        chunk = channels_together(self.form, self.channels)
-        each = places * chunk + sums * min(self.outputs, 256 if far else self.outputs)
-        wide = min(vectors, max(tile.vectors, held // each))
-        if tile.vectors < wide < vectors:
-            wide -= wide % tile.vectors
-        width = max(split(split(vectors, wide)[0], tile.vectors))
-        rows = max(split(self.outputs, (self.target.registers - 1 - width) // width))
-        blocks = -(-self.outputs // rows)
-        panel = max(1, min(blocks, (held // wide - places * chunk) // (sums * rows)))
-        return Cut(Tile(rows, width), wide, chunk, panel, blocks if chunk == self.channels else panel)
 
     def chunks(self, size: int, where: dict[str, int]) -> list[tuple[int, int, int]]:
         """The chunks of channels, and where each one's steps are: plane after plane of those that join in a sum."""
