@@ -136,3 +136,13 @@ ctypes.string_at(x.ctypes.data + {beside}, 1)
 
 if __name__ == "__main__":
     _child(*sys.argv[1:4], int(sys.argv[4]))
+
+
+def test_scratch_memory_begins_a_cache_line_and_where_it_is_large_a_huge_page() -> None:
+    for size, whole in ((1, 64), (100, 64), (131_071, 64), (131_072, 2 * MEBIBYTE), (3 * MEBIBYTE + 1, 2 * MEBIBYTE)):
+        scratch = engine._Scratch()
+        begin = scratch.address(size)
+        assert begin % whole == scratch.size % whole == 0
+        assert scratch.address(1) == scratch.address(size) == begin  # kept
+        first, memory = scratch.buffer.ctypes.data, scratch.buffer.nbytes
+        assert first <= begin < begin + size <= first + memory
