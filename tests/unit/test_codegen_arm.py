@@ -34,7 +34,7 @@ from miniconv.codegen.depthwise_tables import Tables
 from miniconv.codegen.emit import Code
 from miniconv.codegen.engine import Work
 from miniconv.codegen.kernels import CONTEXT
-from miniconv.codegen.records import KERNELS
+from miniconv.codegen.records import KERNELS, PARTS
 from miniconv.codegen.tables import Schedule
 from miniconv.codegen.target import TARGETS, Target
 from miniconv.problem import ConvProblem
@@ -101,7 +101,8 @@ def assembler(work: Work, objects: Objects, bias: bool, output_bytes: int) -> st
     write_and_leave += ["mov x0, #0", "mov x8, #93", "svc #0"]
     kernels = work.kernels
     if kernels and kernels not in objects.symbols:  # a table of functions, in this process
-        words = [objects.word(value) for value in (ctypes.c_int64 * math.prod(KERNELS)).from_address(kernels)]
+        size = math.prod(KERNELS) + len(PARTS)
+        words = [objects.word(value) for value in (ctypes.c_int64 * size).from_address(kernels)]
         kernels_at, table = "kernels", f".xword {', '.join(words)}"
     else:
         kernels_at, table = objects.word(kernels), ""
