@@ -8,7 +8,7 @@ Not part of the package: run from the top of the source, after ``pip install '.[
 | ``python -m bench.calls`` | what one call costs beyond its arithmetic |
 | ``python -m bench.plans`` | what a new shape costs: its problem, its plan, its table |
 | ``python -m bench.networks`` | whole networks under ``miniconv.patch()`` |
-| ``python -m bench.growth`` | how time grows with the sizes; memory; the first call of a process |
+| ``python -m bench.growth`` | how time grows with the sizes; workspaces; memory; the first calls of a process |
 | ``python -m bench.accuracy`` | the error of miniconv and of torch against float64 |
 | ``python -m bench.false_alarms`` | whether the parity suite calls right convolutions wrong |
 | ``python -m bench.mutations`` | which case of the parity suite catches each convolution that is wrong on purpose |

@@ -8,6 +8,7 @@ first call after the imports, and resident memory over thousands of different sh
 from __future__ import annotations
 
 import argparse
+import gc
 import math
 import random
 import re
@@ -115,6 +116,9 @@ def peak_beyond_output(problem: ConvProblem, threads: int) -> int:
 def first_calls(problem: ConvProblem, tensors: bool) -> tuple[float, float, float]:
     """Seconds of the first call and of the same call twice again, after the imports; for a process of its own.
 
+    What the imports left to Python's collector of garbage is collected before: it takes a tenth of a second, and would
+    else come in any of the calls, or after them.
+
     Args:
         problem: what is computed.
         tensors: whether the operands are tensors; else torch is not imported.
@@ -128,6 +132,7 @@ def first_calls(problem: ConvProblem, tensors: bool) -> tuple[float, float, floa
         input, weight = torch.from_numpy(input), torch.from_numpy(weight)
     padding = [low for low, _ in problem.padding]
     times = []
+    gc.collect()
     for _ in range(3):
         start = time.perf_counter()
         F.conv2d(input, weight, None, problem.stride, padding, problem.dilation, problem.groups)

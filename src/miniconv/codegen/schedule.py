@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -190,6 +191,7 @@ def _zones(problem: ConvProblem, axis: int) -> list[Axis]:
     return zones
 
 
+@lru_cache(maxsize=256)
 def whole_axis(count: int) -> Axis:
     """An axis on which nothing happens: every cell is its own output."""
     return Axis((Segment(0, 0, count),), 1, 1, (Tap(0, 0, 0),))

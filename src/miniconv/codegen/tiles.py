@@ -72,13 +72,11 @@ def tile_table(lanes: Lanes, steps: Callable[[int], int], table: Callable[[objec
     ends = sizes.cumsum() * lanes.vector
     begins = ends - sizes * lanes.vector
     ends[-1] = total
-    slices, rows = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
-    row_input = slices * geometry.slice + rows * geometry.row
     y_d, y_h, y_w = lanes.outputs
-    row_output = slices * y_d + rows * y_h
-    number = (slices * shape[1] + rows) * shape[2]  # of a row's first output
+    row_input, row_output = _rows_at(shape, geometry.slice, geometry.row), _rows_at(shape, y_d, y_h)
+    number = np.arange(len(row_input)) * shape[2]  # of a row's first output
     row_lane = number if lanes.panelled else row_input // size
-    in_line = bool((row_lane == number).all() and (row_output == number * y_w).all())
+    in_line = len(number) == 1 or bool((row_lane == number).all() and (row_output == number * y_w).all())
     firsts = begins.copy()
     if total >= sizes[-1] * lanes.vector:  # the last tile begins earlier, for the caller's memory may end behind it
         firsts[-1] = min(firsts[-1], total - sizes[-1] * lanes.vector)
@@ -106,6 +104,12 @@ def tile_table(lanes: Lanes, steps: Callable[[int], int], table: Callable[[objec
     for name, values in fields.items():
         tiles[:, TILE[name]] = values
     return tiles
+
+
+def _rows_at(shape: Triple, slice_: int, row: int) -> Table:
+    """Where the rows of a box begin, if so much lies between two slices and two rows."""
+    rows = np.arange(shape[1]) * row
+    return rows if shape[0] == 1 else (np.arange(shape[0])[:, None] * slice_ + rows).reshape(-1)
 
 
 def _sources(
