@@ -246,7 +246,7 @@ def test_random_data_stay_within_the_bound(text: str) -> None:
             assert error.max() > 0
 
 
-@pytest.mark.parametrize("text", GRID)
+@pytest.mark.parametrize("text", [text for text in GRID if ":" not in text])  # a case has one padding for both sides
 def test_the_judge_allows_the_same_error(text: str) -> None:
     """It composes the matrices itself."""
     case = Case.parse(f"{text} float32 random")
