@@ -62,9 +62,13 @@ def emit_fill(code: Code, element: Element, turns: bool) -> None:
                 one = f"ptr {code.at(target, code.mul(c.index, step))}"
                 other = f"ptr {code.at(cells, code.mul(c.index, h['x_channel']))}"
                 code.call("@copy", one, other, f"i64 {h['x_column']}", f"i64 {columns}")
-                # the same row of the next channel is far away: it comes while this channel's tiles are transformed
-                after = code.at(cells, code.mul(code.add(c.index, 1), h["x_channel"]))
-                with code.loop(0, code.mul(columns, h["x_column"]), LINE_BYTES) as cell:
+                # where channels lie apart, the same row of the next one comes while tiles of this one are transformed
+                row_bytes = code.mul(columns, h["x_column"])
+                with (
+                    code.when(code.test("sgt", h["x_channel"], row_bytes)),
+                    code.loop(0, row_bytes, LINE_BYTES) as cell,
+                ):
+                    after = code.at(cells, code.mul(code.add(c.index, 1), h["x_channel"]))
                     code.prefetch(code.at(after, cell.index))
 
 

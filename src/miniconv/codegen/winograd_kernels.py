@@ -34,32 +34,33 @@ def emit_products(code: Code, element: Element, form: Form) -> None:
         h, b = code.words(head, HEAD), code.words(block, BLOCK)
         start = code.load("i64", row_at(code, head, h, first))
         kernels = code.pointer(c["kernels"])
-        with code.loop(0, form.sums) as number_of_sum:
+        with code.loop(0, form.sums) as number_of_sum, code.loop(first, end) as i:
             joined = code.words(code.table(head, h["joined_table"], number_of_sum.index, JOINED), JOINED)
             count = code.mul(joined["planes"], channels)
-            u_sum = code.at(u, code.mul(joined["plane"], h["u_plane"]))
-            # a stretch of V is small enough for the first cache, where it stays for all outputs
-            with code.loop(0, count, STEPS) as k, code.loop(0, b["tiles"]) as t, code.loop(first, end) as i:
-                row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
+            row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
+            weights = code.at(code.at(u, code.mul(joined["plane"], h["u_plane"])), code.mul(i.index, h["u_block"]))
+            with code.loop(0, b["tiles"]) as t, code.loop(0, count, STEPS) as k:
                 vectors, values, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
                 number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
+                steps_now, many = code.at(steps, code.mul(k.index, 16)), code.clamp(code.sub(count, k.index), 0, STEPS)
                 operands = (
-                    code.at(values, code.mul(joined["plane"], h["v_plane"])),
-                    code.at(u_sum, code.mul(i.index, h["u_block"])),
+                    *(code.at(values, code.mul(joined["plane"], h["v_plane"])), weights),
                     code.at(sums, code.mul(number_of_sum.index, h["m_plane"])),
-                    code.at(steps, code.mul(k.index, 16)),
-                    code.clamp(code.sub(count, k.index), 0, STEPS),
-                    element.lanes * element.bytes,
-                    code.add(more, k.index),
-                    *("null", 0, "null", 0),
+                    *(steps_now, many, element.lanes * element.bytes, code.add(more, k.index), "null", 0, "null", 0),
                 )
-                u_next = code.at(u_sum, code.mul(code.add(i.index, 1), h["u_block"]))
-                with code.when(code.test("eq", t.index, 0)), code.loop(0, operands[4], element.lanes) as s:
-                    at = code.load("i64", operands[3], code.add(code.mul(s.index, 16), 8))
-                    with code.loop(0, code.mul(row["rows"], element.lanes * element.bytes), LINE_BYTES) as line:
-                        code.prefetch(code.at(code.at(u_next, at), line.index))
+                distant = code.test("ne", h["u_distant"], 0)
+                with code.when(code.op(f"and i1 {distant}, {code.test('eq', t.index, 0)}")):
+                    _emit_ahead(code, element, code.at(weights, h["u_block"]), steps_now, many, row["rows"])
                 kernel = code.load("ptr", kernels, code.mul(number, 8))
                 code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
+
+
+def _emit_ahead(code: Code, element: Element, u: str, steps: str, count: str, rows: str) -> None:
+    """Bring near what these steps read of U, while others are computed."""
+    with code.loop(0, count, element.lanes) as step:
+        at = code.at(u, code.load("i64", steps, code.add(code.mul(step.index, 16), 8)))
+        with code.loop(0, code.mul(rows, element.lanes * element.bytes), LINE_BYTES) as line:
+            code.prefetch(code.at(at, line.index))
 
 
 def emit_outputs(code: Code, element: Element, form: Form, turns: bool) -> None:

@@ -42,6 +42,7 @@ from miniconv.codegen.target import Target
 from miniconv.codegen.winograd_axis import Form, form_of
 from miniconv.codegen.winograd_cut import Cut, cut_of
 from miniconv.codegen.winograd_form import (
+    DISTANT_BYTES,
     HEAD,
     LINE_BYTES,
     REGION,
@@ -276,6 +277,7 @@ class _Writer:
         where["u_block"] = -(-self.channels // self.lanes) * where["u_group"]
         blocks = self.problem.groups * -(-self.outputs // cut.tile.rows)
         where["u_plane"] = blocks * where["u_block"] + stagger
+        where["u_distant"] = int(self.form.places * where["u_plane"] > DISTANT_BYTES)
         where["flags"] = self.form.places * where["u_plane"]
         return where, end, where["flags"] + 8 * self.images
 
