@@ -299,7 +299,8 @@ def panels_pay(axes: Pass, outputs: int, itemsize: int) -> bool:
     if taps == 1 and all(axis.in_step == 1 for axis in axes):  # then rows lie one behind another
         gain, pieces = (1.2 if depth * height * width * itemsize > PAGE_BYTES else 1.05), 2.0
     else:
-        gain = (1.05 if taps == 1 else 0.97) * (width + axes[2].halo / 2) / width
+        strided = any(axis.in_step > 1 for axis in axes)
+        gain = (1.05 if taps == 1 or strided else 0.97) * (width + axes[2].halo / 2) / width
         pieces = 3 * (1 + 8 / width)
     return taps > 0 and gain > 1 + 2 * pieces / outputs
 
