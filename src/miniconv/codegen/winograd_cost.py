@@ -2,8 +2,8 @@
 
 Winograd multiplies less, and moves more: the weights are transformed on every call, input and output are transformed
 on the way, and tiles overhang the edges of small images. The costs below are counts times the time of one, fitted to
-measured times of 278 problems with 17 kernels and strides (float32, AVX-512, one thread): the ratio of both is within
-a fifth of the measured one for nine in ten. The time of one is relative: a multiply-add of two vectors is 1/2.
+measured times of 278 problems with 15 kernels and strides (float32, AVX-512, one thread): the ratio of both is within
+a quarter of the measured one for nine in ten. The time of one is relative: a multiply-add of two vectors is 1/2.
 
 The choice must not change a bit of an image when it comes in a batch, or on another machine of the same kind: so
 neither the batch, nor the threads, nor the strides of the operands are asked. What is weighed is one image alone and an
