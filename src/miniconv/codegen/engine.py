@@ -151,7 +151,8 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -
         itemsize=itemsize,
         threads=threads,
         lines=(
-            f"tile {tile.rows} channels x {tile.vectors} vectors of {schedule.lanes}",
+            f"tile {tile.rows} channels x {tile.vectors} vectors of {schedule.lanes}, "
+            f"{schedule.filled:.0%} of the lanes are outputs",
             f"input {'packed' if schedule.packed else 'read in place'}, boxes of {' x '.join(map(str, box.size))} "
             f"positions, {box.sums.channels} channels at a time{', copied to panels' * box.sums.panelled}",
         ),

@@ -39,6 +39,8 @@ __all__ = ["Schedule"]
 
 LARGEST_BUDGET = 1 << 20  # bytes of packed input
 SCATTERED_BYTES = 8 << 20  # from here on a copy was measured to pay, by 5 to 20 %
+PART_VECTORS = 6  # of positions that a thread is given at least, rather than some of the outputs
+POINTWISE_PART_VECTORS = 24  # of one tap: its input is copied cheaply, and threads had better not meet in cache lines
 SMALL_IMAGE = 128  # outputs; several images of a batch are then one problem
 
 
@@ -55,6 +57,7 @@ class Schedule:
         box: the first pass's box.
         units: images times groups times items.
         lanes: elements of a vector.
+        filled: which share of the lanes that are computed are outputs; the others lie behind the end of a row or box.
     """
 
     program: Table
@@ -65,6 +68,7 @@ class Schedule:
     box: Box
     units: int
     lanes: int
+    filled: float
 
     @classmethod
     def of(
@@ -103,7 +107,8 @@ class _Writer:
         self.end = len(HEAD)
         self.kernels: set[str | tuple[bool, int, int]] = {"run"}
         self.scratch_bytes = 0
-        self.records: dict[tuple[object, ...], tuple[int, int]] = {}
+        self.records: dict[tuple[object, ...], tuple[int, int, int]] = {}
+        self.wanted = self.computed = 0  # outputs, and lanes that are computed for them, times the taps of each
 
     def table(self, rows: object) -> int:
         """Append a table; the word where it begins."""
@@ -137,6 +142,7 @@ class _Writer:
             box=boxes[0],
             units=images * groups * len(items),
             lanes=self.lanes,
+            filled=self.wanted / max(1, self.computed),
         )
 
     def sums(self, passes: list[Pass]) -> list[Sums]:
@@ -187,27 +193,31 @@ class _Writer:
         """The items of one pass, cut into parts if there are too few for the threads: positions if there are many."""
         size = list(box.size)
         cut = next((axis for axis in range(3) if size[axis] >= parts), 2)
-        if parts > 1 and math.prod(size) >= parts * 2 * self.lanes * 3 and size[cut] >= parts:
+        least = POINTWISE_PART_VECTORS if cells_of(axes) == 1 else PART_VECTORS
+        if parts > 1 and math.prod(size) >= parts * least * self.lanes and size[cut] >= parts:
             size[cut], parts = -(-size[cut] // parts), 1
         pieces = [_pieces(axis, n, m) for axis, n, m in zip(axes, size, (1, 1, self.lanes))]
         weight = sum(axis.taps[0].index * stride for axis, stride in zip(axes, self.layout.weight[2:]) if axis.taps)
         items: list[Sequence[int]] = []
         for corner in product(*pieces):
-            record, blocks = self.record(axes, (corner[0].count, corner[1].count, corner[2].count), box.sums)
+            shape = corner[0].count, corner[1].count, corner[2].count
+            record, blocks, vectors = self.record(axes, shape, box.sums)
+            self.wanted += math.prod(shape) * cells_of(axes)
+            self.computed += vectors * self.lanes * cells_of(axes)
             output = sum(piece.out * stride for piece, stride in zip(corner, self.layout.output[2:]))
             for first, end in pairwise(accumulate(split(blocks, -(-blocks // parts)), initial=0)):
                 items.append((record, *(piece.input for piece in corner), weight, output, first, end))
         return items
 
-    def record(self, axes: Pass, shape: Triple, sums: Sums) -> tuple[int, int]:
-        """The record of a pass over boxes of one shape, and how many channel blocks it has; the same for equal ones."""
+    def record(self, axes: Pass, shape: Triple, sums: Sums) -> tuple[int, int, int]:
+        """The record of a pass over boxes of one shape, its channel blocks and vectors; the same for equal ones."""
         geometry = self.geometry(axes, shape, sums.panelled)
         key = shape, sums, geometry, *(axis.cells for axis in axes)
         if key not in self.records:
             self.records[key] = self.new_record(axes, shape, sums, geometry)
         return self.records[key]
 
-    def new_record(self, axes: Pass, shape: Triple, sums: Sums, geometry: Geometry) -> tuple[int, int]:
+    def new_record(self, axes: Pass, shape: Triple, sums: Sums, geometry: Geometry) -> tuple[int, int, int]:
         """As ``record``, for the first of those that are equal."""
         y_d, y_h, y_w = (self.layout.output[2 + i] * axes[i].out_step for i in range(3))
         lanes = Lanes(
@@ -275,7 +285,7 @@ class _Writer:
             "tile_table": self.table(tiles),
             "channels_outside": kept,
         }
-        return self.table([fields[name] for name in PASS]), len(blocks)
+        return self.table([fields[name] for name in PASS]), len(blocks), int(tiles[:, TILE["vectors"]].sum())
 
     def panel_steps(self, steps: Table, vectors: int) -> int:
         """The table of steps for panels of so many vectors: the same weights, and rows one behind another."""
