@@ -125,6 +125,8 @@ def first_calls(problem: ConvProblem, tensors: bool) -> tuple[float, float, floa
     """
     import miniconv.functional as F
 
+    input: Any
+    weight: Any
     input, weight = operands(problem)[:2]
     if tensors:
         import torch

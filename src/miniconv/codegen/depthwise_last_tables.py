@@ -46,9 +46,7 @@ __all__ = [
     "taps_of",
 ]
 
-MOST_VECTORS = (
-    9  # of outputs of a pixel at a time: many hide the time that a sum takes, and read long stretches of memory
-)
+MOST_VECTORS = 9  # of outputs of a pixel at a time: many hide the time of a sum, and read long stretches of memory
 MOST_ROWS = 8  # of a unit
 UNITS = 4  # for each of several threads, or more, if the rows are enough
 AXES = ("d", "h", "w")
@@ -60,20 +58,8 @@ def _fields(*names: str) -> dict[str, int]:
 
 # Distances in bytes, sizes and counts in elements; tables are named by the word of the program where they begin.
 RECORD = _fields(
-    *(
-        "channels",
-        "copies",
-        "taps",
-        "u_row",
-        "u_copy",
-        "w_channel",
-        "w_copy",
-        "w_d",
-        "w_h",
-        "w_w",
-        "kernel_h",
-        "kernel_w",
-    ),
+    *("channels", "copies", "taps", "u_row", "u_copy", "kernel_h", "kernel_w"),
+    *("w_channel", "w_copy", "w_d", "w_h", "w_w"),
     *("x_image", "y_image", "y_d", "groups", "group_table"),
     *("cells", "cell_table", "blocks", "block_table", "runs", "run_table"),
 )
