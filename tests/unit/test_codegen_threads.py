@@ -153,6 +153,28 @@ def test_a_fork_while_other_threads_make_things(of_what: str) -> None:
     assert says(code, of_what) == "{0}"
 
 
+@pytest.mark.parametrize("milliseconds", range(0, 160, 20))
+def test_the_process_may_end_while_daemon_threads_compute(milliseconds: int) -> None:
+    """What is a thread's own is then taken from it, and what modules hold is dropped, wherever the thread is."""
+    code = """
+    import itertools, threading, time
+    from miniconv.functional import conv2d
+    count, begun = itertools.count(), threading.Event()
+    def repeat():
+        while True:
+            channels, outputs, rows = 1 + next(count) % 37, 8 + next(count) % 9, 40 + next(count) % 50
+            x, w = (np.ones(shape, "float32") for shape in ((1, channels, rows, 60), (outputs, channels, 3, 3)))
+            conv2d(x, w, padding=1)
+            begun.set()
+    for _ in range(4):
+        threading.Thread(target=repeat, daemon=True).start()
+    begun.wait()
+    time.sleep(int(sys.argv[1]) / 1000)
+    print("ended")
+    """
+    assert says(code, str(milliseconds)) == "ended"
+
+
 @pytest.mark.parametrize("shares", [2, 3, 7])
 def test_the_pool_runs_every_unit_once(shares: int) -> None:
     seen: list[tuple[int, ...]] = []

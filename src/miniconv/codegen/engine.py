@@ -8,8 +8,10 @@ here, once for all paths.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -162,6 +164,22 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -
 _HUGE_PAGE = 2 << 20
 
 
+_buffers: weakref.WeakValueDictionary[int, NDArray[np.uint8]] = weakref.WeakValueDictionary()  # of all threads
+_ending = threading.Event()
+
+
+@atexit.register
+def _end() -> None:
+    """The process ends: what is a thread's own is taken from it, but daemon threads may still compute there."""
+    _ending.set()
+    for buffer in list(_buffers.values()):
+        _keep(buffer)
+
+
+def _keep(buffer: NDArray[np.uint8]) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(buffer))
+
+
 class _Scratch(threading.local):
     """Memory of this thread's calls, kept for the next one."""
 
@@ -175,6 +193,9 @@ class _Scratch(threading.local):
             size = -(-size // align) * align
             self.buffer = np.empty(size + align, np.uint8)  # from 4 MiB on, NumPy asks for huge pages
             self.begin, self.size = -(-self.buffer.ctypes.data // align) * align, size
+            _buffers[id(self.buffer)] = self.buffer
+            if _ending.is_set():
+                _keep(self.buffer)
         return self.begin
 
 

@@ -23,10 +23,16 @@ from miniconv.settings import TARGET
 __all__ = ["Library", "assembly", "compile_code", "host", "library", "module", "object_code"]
 
 # llvmlite has a lock of its own, which it takes for every call, and a child of a fork inherits it as it is. So every
-# call of llvmlite's stands in a function that is called under this one, and whose end is the end of its objects. Nor
-# may the process end while another thread is in LLVM.
+# call of llvmlite's stands in a function that is called under this one, and whose end is the end of its objects.
 _LOCK = UNFORKED
-atexit.register(_LOCK.acquire)
+
+
+@atexit.register
+def _end() -> None:
+    """The process ends: no thread may be in LLVM any more, and code that one may still run stays where it is."""
+    _LOCK.acquire()
+    for engine in _ENGINES.values():
+        engine.detach()
 
 
 @lru_cache(maxsize=1)
