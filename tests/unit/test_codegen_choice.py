@@ -34,6 +34,8 @@ CHOSEN = {
     "conv2d n1 c512 o512 i56x55 k3x3 p1x1 float32": "winograd",
     "conv2d n1 c256 o256 i56x55 k3x3 p1x1 float64": "winograd",
     "conv2d n1 c512 o512 i56x55 k3x3 p1x1 float64": "direct",
+    "conv2d n1 c64 o64 i56x56 k3x5 p1x2": "direct",  # a form for each would be a hundred more
+    "conv2d n1 c64 o64 i56x57 k3x3 s1x2 p1x1": "direct",
 }
 
 

@@ -45,9 +45,21 @@ def _of_few_outputs(refusal: Refusal) -> Refusal:
     return reason
 
 
+def _has_usual_form(problem: ConvProblem) -> bool:
+    """Whether its kernel and stride are of those that networks have: a few dozen forms of Winograd in all."""
+    (rows, columns), (down, along) = problem.kernel_size, problem.stride
+    return down == along and (rows == columns or 1 in (rows, columns))
+
+
 def _no_winograd(problem: ConvProblem, layout: Layout, target: Target) -> str | None:
     del layout, target
     reason = winograd_refusal(problem)
+    if reason is None and not _has_usual_form(problem):
+        kernel, stride = ("x".join(map(str, pair)) for pair in (problem.kernel_size, problem.stride))
+        return (
+            "a form is compiled for each square kernel, and for each of a single row or column, at a stride that both "
+            f"axes share, and these are {kernel} and {stride}"
+        )
     size = problem.in_channels // problem.groups * problem.out_channels * 8
     if reason is None and problem.dtype == "float64" and size > FLOAT64_TAP_BYTES:
         return (
