@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from miniconv.codegen.depthwise_geometry import MOST_UP
 from miniconv.codegen.geometry import LINE_BYTES
 from miniconv.codegen.records import Table, rows_of
-from miniconv.codegen.schedule import Layout, split
+from miniconv.codegen.schedule import Layout, ranges, split
 from miniconv.problem import ConvProblem
 
 __all__ = [
@@ -186,7 +186,7 @@ class Tables:
         blocks = [
             (taps_, tap_table, size, step, output + first * further, further, first * step)
             for taps_, tap_table, number, step, output, further in runs(-2)
-            for size, first in _pieces(number, most)
+            for first, size in ranges(number, most)
         ]
         record |= {"blocks": len(blocks), "block_table": table(np.array(blocks))}
         list_taps = int(count.max()) * max(block[0] for block in blocks) * sum(run[0] for run in columns)
@@ -201,9 +201,3 @@ class Tables:
         groups = {begin + len(GROUP) * i: n for i, n in enumerate(vectors)}
         scratch = list_taps * 8 * len(TAP)
         return cls(np.concatenate(words), groups, columns_outside(problem), units, (taps + 1) * u_row, scratch)
-
-
-def _pieces(total: int, most: int) -> list[tuple[int, int]]:
-    """``total`` in pieces of at most so many: the size of each, and where it begins."""
-    sizes = split(total, most)
-    return list(zip(sizes, accumulate(sizes, initial=0)))

@@ -162,8 +162,6 @@ def direct(problem: ConvProblem, layout: Layout, target: Target, threads: int) -
 
 
 _HUGE_PAGE = 2 << 20
-
-
 _buffers: weakref.WeakValueDictionary[int, NDArray[np.uint8]] = weakref.WeakValueDictionary()  # of all threads
 _ending = threading.Event()
 

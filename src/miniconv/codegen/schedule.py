@@ -26,7 +26,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 from typing import NamedTuple
 
 from miniconv.codegen.target import Target
@@ -51,6 +51,7 @@ __all__ = [
     "choose_tile",
     "panels_pay",
     "passes_of",
+    "ranges",
     "split",
     "whole_axis",
 ]
@@ -250,6 +251,12 @@ def choose_tile(out_channels: int, positions: int, target: Target, itemsize: int
 def split(total: int, largest: int) -> list[int]:
     """``total`` in the fewest parts of at most ``largest``, as equal as can be, the larger ones first."""
     return [size for size, count in _parts(total, largest) for _ in range(count)]
+
+
+def ranges(total: int, largest: int) -> list[tuple[int, int]]:
+    """``split``: where each part begins, and its size."""
+    sizes = split(total, largest)
+    return list(zip(accumulate(sizes, initial=0), sizes))
 
 
 def _parts(total: int, largest: int) -> list[tuple[int, int]]:

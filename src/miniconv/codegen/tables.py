@@ -28,6 +28,7 @@ from miniconv.codegen.schedule import (
     choose_sums,
     choose_tile,
     passes_of,
+    ranges,
     split,
     whole_axis,
 )
@@ -150,11 +151,10 @@ class _Writer:
         known: dict[object, Sums] = {}
         chosen = []
         for axes in passes:
-            key = [(axis.count, axis.halo, len(axis.taps), len(axis.phases), axis.in_step) for axis in axes]
-            sums = known.get(tuple(key))
-            if sums is None:
-                sums = choose_sums(axes, self.channels, self.outputs, self.budget, self.itemsize)
-            chosen.append(known.setdefault(tuple(key), sums))
+            key = tuple((axis.count, axis.halo, len(axis.taps), len(axis.phases), axis.in_step) for axis in axes)
+            if key not in known:
+                known[key] = choose_sums(axes, self.channels, self.outputs, self.budget, self.itemsize)
+            chosen.append(known[key])
         return chosen
 
     def images_are_slices(self, images: int) -> bool:
@@ -339,8 +339,9 @@ class _Writer:
             if size not in tables:
                 rows = [
                     (begin, count, c * geometry.channel, c * w_channel, c * len(taps))
-                    for c, n in _parts(size, together)
-                    for begin, count in _parts(n * len(taps), STEPS_IN_REGISTERS)
+                    for c, n in ranges(size, together)
+                    # equal parts, because an error grows faster than the length of the longest sum; one of nothing
+                    for begin, count in ranges(n * len(taps), STEPS_IN_REGISTERS) or [(0, 0)]
                 ]
                 tables[size] = len(rows), self.table(rows)
             chunks.append((first, size, *tables[size], first * w_channel))
@@ -371,12 +372,3 @@ def _box_count(axes: Pass, box: Box) -> int:
 def _lines(size: int) -> int:
     """So many bytes in whole cache lines."""
     return -(-size // LINE_BYTES) * LINE_BYTES
-
-
-def _parts(total: int, largest: int) -> list[tuple[int, int]]:
-    """``split``, the beginning and the size of each part; one empty part of nothing.
-
-    Parts are equal because an error grows faster than the length of the longest sum.
-    """
-    sizes = split(total, largest) or [0]
-    return list(zip(accumulate(sizes, initial=0), sizes))

@@ -39,20 +39,22 @@ def emit_products(code: Code, element: Element, form: Form) -> None:
             count = code.mul(joined["planes"], channels)
             row = code.words(row_at(code, head, h, i.index), {"output": 0, "rows": 1})
             weights = code.at(code.at(u, code.mul(joined["plane"], h["u_plane"])), code.mul(i.index, h["u_block"]))
-            with code.loop(0, b["tiles"]) as t, code.loop(0, count, STEPS) as k:
+            with code.loop(0, b["tiles"]) as t:
                 vectors, values, sums = stretch_of(code, element, head, h, b, t.index, row, start, scratch)
+                values = code.at(values, code.mul(joined["plane"], h["v_plane"]))
+                sums = code.at(sums, code.mul(number_of_sum.index, h["m_plane"]))
                 number = code.add(code.mul(row["rows"], MAX_VECTORS + 1), vectors)
-                steps_now, many = code.at(steps, code.mul(k.index, 16)), code.clamp(code.sub(count, k.index), 0, STEPS)
-                operands = (
-                    *(code.at(values, code.mul(joined["plane"], h["v_plane"])), weights),
-                    code.at(sums, code.mul(number_of_sum.index, h["m_plane"])),
-                    *(steps_now, many, element.lanes * element.bytes, code.add(more, k.index), "null", 0, "null", 0),
-                )
-                distant = code.test("ne", h["u_distant"], 0)
-                with code.when(code.op(f"and i1 {distant}, {code.test('eq', t.index, 0)}")):
-                    _emit_ahead(code, element, code.at(weights, h["u_block"]), steps_now, many, row["rows"])
                 kernel = code.load("ptr", kernels, code.mul(number, 8))
-                code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
+                ahead = code.op(f"and i1 {code.test('ne', h['u_distant'], 0)}, {code.test('eq', t.index, 0)}")
+                with code.loop(0, count, STEPS) as k:
+                    now, many = code.at(steps, code.mul(k.index, 16)), code.clamp(code.sub(count, k.index), 0, STEPS)
+                    with code.when(ahead):
+                        _emit_ahead(code, element, code.at(weights, h["u_block"]), now, many, row["rows"])
+                    operands = (
+                        *(values, weights, sums, now, many, element.lanes * element.bytes, code.add(more, k.index)),
+                        *("null", 0, "null", 0),
+                    )
+                    code.call(kernel, *(f"{type_} {value}" for type_, value in zip(MICRO_KERNEL, operands)))
 
 
 def _emit_ahead(code: Code, element: Element, u: str, steps: str, count: str, rows: str) -> None:

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniconv.codegen.records import Table, rows_of
-from miniconv.codegen.schedule import Layout, Tile, split
+from miniconv.codegen.schedule import Layout, Tile, ranges, split
 from miniconv.codegen.target import Target
 from miniconv.codegen.winograd_axis import Form, form_of
 from miniconv.codegen.winograd_cut import Cut, cut_of
@@ -188,8 +188,8 @@ class _Writer:
         count = np.bincount(block, minlength=len(sizes))
         tables = {}
         for size in set(sizes):
-            widths = split(size, widest)
-            tables[size] = size, len(widths), self.table(list(zip(accumulate(widths, initial=0), widths)))
+            stretches = ranges(size, widest)
+            tables[size] = size, len(stretches), self.table(stretches)
         first = table + len(REGION) * (count.cumsum() - count)
         return rows_of(*np.array([tables[size] for size in sizes]).T, count, first, buffers), int(buffers.max())
 
